@@ -14,8 +14,8 @@ mod types;
 
 pub use file::File;
 pub use types::{
-    AtFlags, DirEntry, How, NO_ID, OpenFlags, RawFd, ReadFlags, RenameFlags, Resolve, SeekFrom, Stat, StatFs, TimeSet, Timespec,
-    XattrFlags,
+    AtFlags, DirEntry, How, NO_ID, OpenFlags, RawFd, ReadFlags, RenameFlags, Resolve, SeekFrom, Stat, StatFs,
+    TimeSet, Timespec, XattrFlags,
 };
 
 use std::ffi::CStr;
@@ -91,7 +91,14 @@ pub trait Sys: Send + Sync + std::fmt::Debug + 'static {
     /// `unlinkat(2)`; with [`AtFlags::REMOVEDIR`] it is `rmdir`.
     fn unlink_at(&self, dir: RawFd, path: &CStr, flags: AtFlags) -> SysResult<()>;
     /// `renameat2(2)`.
-    fn rename_at(&self, old_dir: RawFd, old: &CStr, new_dir: RawFd, new: &CStr, flags: RenameFlags) -> SysResult<()>;
+    fn rename_at(
+        &self,
+        old_dir: RawFd,
+        old: &CStr,
+        new_dir: RawFd,
+        new: &CStr,
+        flags: RenameFlags,
+    ) -> SysResult<()>;
     /// `readlinkat(2)`: the whole target. An empty `path` reads the link that an `O_PATH` descriptor names.
     fn readlink_at(&self, dir: RawFd, path: &CStr) -> SysResult<Vec<u8>>;
     /// `getdents64(2)` from position `offset` (0 is the start, otherwise a [`DirEntry::offset`]) until about `budget`
@@ -112,7 +119,14 @@ pub trait Sys: Send + Sync + std::fmt::Debug + 'static {
     /// `lseek(2)`.
     fn seek(&self, fd: RawFd, to: SeekFrom) -> SysResult<u64>;
     /// `copy_file_range(2)`: bytes copied, which may be fewer than asked.
-    fn copy_file_range(&self, from: RawFd, from_offset: u64, to: RawFd, to_offset: u64, len: usize) -> SysResult<usize>;
+    fn copy_file_range(
+        &self,
+        from: RawFd,
+        from_offset: u64,
+        to: RawFd,
+        to_offset: u64,
+        len: usize,
+    ) -> SysResult<usize>;
     /// `fsync(2)`, or `fdatasync(2)` when `data_only`.
     fn fsync(&self, fd: RawFd, data_only: bool) -> SysResult<()>;
     /// `syncfs(2)`.
@@ -124,7 +138,13 @@ pub trait Sys: Send + Sync + std::fmt::Debug + 'static {
     /// `buf` asks for the length only.
     fn getxattr(&self, target: XattrTarget<'_>, name: &CStr, buf: &mut [u8]) -> SysResult<usize>;
     /// `setxattr(2)`.
-    fn setxattr(&self, target: XattrTarget<'_>, name: &CStr, value: &[u8], flags: XattrFlags) -> SysResult<()>;
+    fn setxattr(
+        &self,
+        target: XattrTarget<'_>,
+        name: &CStr,
+        value: &[u8],
+        flags: XattrFlags,
+    ) -> SysResult<()>;
     /// `listxattr(2)`: the names, each ended by NUL, as the kernel gives them; empty `buf` asks for the length only.
     fn listxattr(&self, target: XattrTarget<'_>, buf: &mut [u8]) -> SysResult<usize>;
     /// `removexattr(2)`.
