@@ -1,0 +1,9 @@
+//! The fops: one table ([`table`]), their arguments ([`request`]) and their replies ([`reply`]).
+
+pub mod reply;
+pub mod request;
+mod set;
+mod table;
+
+pub use set::FopSet;
+pub use table::{Access, Fop, FopInfo, Subject};
