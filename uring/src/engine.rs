@@ -386,5 +386,5 @@ fn build(seed: Seed) -> Result<Rc<Inner>, SetupError> {
         opcodes: if sys.is_real() { opcodes } else { 0 },
         bell: shared.bell(),
     });
-    Ok(Inner::new(Parts { shared, peers, sys, driver: Driver::Ring(ring), pool, mail }))
+    Ok(Inner::new(Parts { shared, peers, sys, driver: Driver::Ring(Box::new(ring)), pool, mail }))
 }

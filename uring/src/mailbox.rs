@@ -179,7 +179,7 @@ impl Outbox {
     fn push(&mut self, message: Message) {
         if self.overflow.is_empty() {
             match self.queue.push(message) {
-                Ok(()) => return,
+                Ok(()) => {}
                 Err(rtrb::PushError::Full(back)) => self.overflow.push_back(back),
             }
         } else {

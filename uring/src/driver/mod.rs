@@ -16,7 +16,7 @@ use crate::sim::Port;
 /// The two drivers.
 pub(crate) enum Driver {
     /// The kernel's ring and helper threads.
-    Ring(Ring),
+    Ring(Box<Ring>),
     /// A simulated kernel with virtual time.
     Sim(Port),
 }
