@@ -5,7 +5,7 @@ mod setup;
 mod sqe;
 
 pub(crate) use ring::{Ring, RingParts};
-pub(crate) use setup::{Facts, create, explain};
+pub(crate) use setup::{Facts, check_pool, create, explain};
 pub use setup::{SetupError, Step};
 
 use crate::handle::Inner;
