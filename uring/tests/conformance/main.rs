@@ -6,6 +6,7 @@ mod bed;
 mod bytes;
 mod naming;
 mod opening;
+mod random;
 mod xattrs;
 
 macro_rules! cases {

@@ -22,8 +22,6 @@ mod io;
 mod names;
 mod open;
 mod state;
-#[cfg(test)]
-mod tests;
 mod tree;
 mod walk;
 mod xattr;
