@@ -1,5 +1,5 @@
 //! File operations through a real ring.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
 
