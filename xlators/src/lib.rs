@@ -1,14 +1,17 @@
 //! Kiln's translator API (TXAPI), volfiles and graphs, and the native translators, in folders named as GlusterFS names them.
 
-pub mod fop;
 pub mod call;
+pub mod errno;
 pub mod error;
 pub mod fd;
+pub mod fop;
 pub mod graph;
 pub mod inode_table;
 pub mod keys;
 pub mod options;
 pub mod registry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod translator;
 pub mod types;
 pub mod volfile;

@@ -3,7 +3,10 @@
 use crate::translator::TranslatorType;
 
 /// All of them, by GlusterFS's names.
-pub static TRANSLATORS: &[&TranslatorType] = &[];
+pub static TRANSLATORS: &[&TranslatorType] = &[
+    #[cfg(any(test, feature = "testing"))]
+    &crate::testing::TYPE,
+];
 
 /// The translator of that name.
 #[must_use]
