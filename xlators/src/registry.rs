@@ -1,9 +1,13 @@
 //! Every translator that a volfile can name.
 
 use crate::translator::TranslatorType;
+use crate::{debug, features};
 
 /// All of them, by GlusterFS's names.
 pub static TRANSLATORS: &[&TranslatorType] = &[
+    &debug::delay_gen::TYPE,
+    &debug::error_gen::TYPE,
+    &features::read_only::TYPE,
     #[cfg(any(test, feature = "testing"))]
     &crate::testing::TYPE,
 ];
