@@ -12,6 +12,7 @@ pub mod inode_table;
 pub mod keys;
 pub mod options;
 pub mod registry;
+pub mod system;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod translator;

@@ -1,13 +1,15 @@
 //! Every translator that a volfile can name.
 
 use crate::translator::TranslatorType;
-use crate::{debug, features};
+use crate::{debug, features, system};
 
 /// All of them, by GlusterFS's names.
 pub static TRANSLATORS: &[&TranslatorType] = &[
     &debug::delay_gen::TYPE,
     &debug::error_gen::TYPE,
     &features::read_only::TYPE,
+    &system::posix_acl::TYPE,
+    &system::posix_acl::TYPE_BY_FOLDER,
     #[cfg(any(test, feature = "testing"))]
     &crate::testing::TYPE,
 ];
