@@ -69,10 +69,23 @@ impl Blueprint {
     /// The first node that is wrong. [`crate::volfile::check`] finds all mistakes with their places; this is the last
     /// line of defence.
     pub fn new(volfile: &Volfile, sys: &Arc<dyn Sys>, cores: usize) -> Result<Arc<Self>, GraphError> {
+        Self::with_types(volfile, sys, cores, registry::find)
+    }
+
+    /// The same with translators of one's own: for measurements and tests.
+    ///
+    /// # Errors
+    /// Those of [`Blueprint::new`].
+    pub fn with_types(
+        volfile: &Volfile,
+        sys: &Arc<dyn Sys>,
+        cores: usize,
+        find: impl Fn(&str) -> Option<&'static TranslatorType>,
+    ) -> Result<Arc<Self>, GraphError> {
         let mut layers: Vec<Layer> = Vec::with_capacity(volfile.nodes.len());
         let mut by_name: HashMap<&str, LayerId> = HashMap::new();
         for node in &volfile.nodes {
-            let kind = registry::find(&node.kind.text)
+            let kind = find(&node.kind.text)
                 .ok_or_else(|| GraphError::of_node(node, "there is no such translator"))?;
             let children = node
                 .subvolumes
