@@ -1,5 +1,5 @@
 //! Cores as a whole: start, tasks, timers, mailboxes, panics, shutdown.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
 
@@ -293,5 +293,49 @@ fn a_core_with_a_busy_task_still_serves_the_others() {
         }
         stop.set(true);
         assert!(spinning.await > 0);
+    });
+}
+
+#[test]
+fn an_engine_runs_on_a_kernel_in_memory_too() {
+    let engine = start(config(2), kiln_uring::sim::MemFs::new());
+    for core in [0, 1] {
+        on(&engine, core, |core| async move {
+            let flags = kiln_uring::OpenFlags::RDWR | kiln_uring::OpenFlags::CREAT;
+            let how = kiln_uring::How::new(flags).mode(0o600);
+            let fd = core.sys().openat2(libc::AT_FDCWD, c"/f", how).unwrap();
+            let file = Arc::new(kiln_uring::File::new(core.sys().clone(), fd));
+            for mode in [DataMode::Buffered, DataMode::Direct] {
+                assert_eq!(core.write(&file, Buf::from_slice(b"in memory"), 0, mode).await.0, Ok(9));
+                core.fsync(&file, false).await.unwrap();
+                let (n, buf) = core.read(&file, core.buffer(20), 3, mode).await;
+                assert_eq!(&buf[..n.unwrap()], b"memory");
+            }
+            assert_eq!(core.stat(&file).await.unwrap().size, 9);
+        });
+    }
+    assert!(engine.shutdown(LONG).unwrap().is_clean());
+}
+
+#[test]
+fn an_open_that_nobody_waits_for_is_closed_again() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = dir.path().to_owned();
+    alone(|core| async move {
+        let marker = path.join("opened-by-the-drop-test");
+        let dir = common::open(core.sys(), &path, kiln_uring::OpenFlags::DIRECTORY);
+        let flags = kiln_uring::OpenFlags::RDWR | kiln_uring::OpenFlags::CREAT;
+        for _ in 0..100 {
+            let how = kiln_uring::How::new(flags).mode(0o600);
+            let open = core.openat2(&dir, c"opened-by-the-drop-test".into(), how);
+            // Polled once, then dropped.
+            let _ = core.timeout(Duration::ZERO, open).await;
+        }
+        while Arc::strong_count(&dir) > 1 {
+            core.sleep(Duration::from_millis(1)).await;
+        }
+        let left = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let left = left.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to == marker)).count();
+        assert_eq!(left, 0);
     });
 }

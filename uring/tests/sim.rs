@@ -1,5 +1,5 @@
 //! The simulation: determinism, virtual time, faults, power cuts.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use std::cell::RefCell;
 use std::collections::HashSet;

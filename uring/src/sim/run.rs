@@ -252,7 +252,13 @@ impl Cores {
                         core.come_back(key, &*self.world.kernel);
                     }
                 }
-                Action::Help(job) => job(&*self.world.kernel),
+                Action::Help { core, job } => {
+                    // On a helper's thread there is no core, but here a wake must not wait for room in a queue.
+                    if let Some(core) = self.all.get(core) {
+                        let _here = local::enter(core);
+                        job(&*self.world.kernel);
+                    }
+                }
             }
         }
         for core in &self.all {
