@@ -10,6 +10,7 @@ pub mod fop;
 pub mod graph;
 pub mod inode_table;
 pub mod keys;
+pub mod mount;
 pub mod options;
 pub mod registry;
 pub mod system;
