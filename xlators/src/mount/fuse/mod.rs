@@ -314,7 +314,10 @@ fn run(session: fuser::Session<Session>, front: &Arc<Front>, state: &SessionStat
 }
 
 /// The mount point without symbolic links, if something can be mounted there.
-fn check_mountpoint(path: &Path) -> Result<PathBuf, MountError> {
+///
+/// # Errors
+/// See [`MountError`].
+pub fn check_mountpoint(path: &Path) -> Result<PathBuf, MountError> {
     let of_path = |error| MountError::of_path(path.to_owned(), error);
     // A dead mount cannot be resolved, but its line in the table is as it was written.
     let real = path.canonicalize().map_err(of_path)?;
