@@ -105,8 +105,15 @@ macro_rules! layer_type {
 
 static TYPES: [TranslatorType; 4] = [
     layer_type!("leaf", None, |context| Leaf { next: context.next() }),
-    layer_type!("waiting-leaf", None, |context| WaitingLeaf { next: context.next(), core: context.core.clone() }),
-    layer_type!("counter", One, |context| Counter { next: context.next(), calls: Cell::new(0), bytes: Cell::new(0) }),
+    layer_type!("waiting-leaf", None, |context| WaitingLeaf {
+        next: context.next(),
+        core: context.core.clone()
+    }),
+    layer_type!("counter", One, |context| Counter {
+        next: context.next(),
+        calls: Cell::new(0),
+        bytes: Cell::new(0)
+    }),
     layer_type!("passed", One, |context| Passed { next: context.next() }),
 ];
 
@@ -138,7 +145,9 @@ fn layers(criterion: &mut Criterion) {
     for leaf in ["leaf", "waiting-leaf"] {
         let mut group = criterion.benchmark_group(format!("graph/{leaf}"));
         for (layer, count) in [("counter", 0), ("counter", 8), ("passed", 8)] {
-            group.bench_function(format!("{count} x {layer}"), |b| b.iter_custom(|n| measure(leaf, layer, count, n)));
+            group.bench_function(format!("{count} x {layer}"), |b| {
+                b.iter_custom(|n| measure(leaf, layer, count, n))
+            });
         }
         group.finish();
     }

@@ -87,12 +87,15 @@ fn main() {
         }
     }
     if let Some(path) = json {
-        fs::write(&path, format!("[{}]\n", report.join(",\n "))).unwrap_or_else(|error| panic!("{path}: {error}"));
+        fs::write(&path, format!("[{}]\n", report.join(",\n ")))
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 }
 
 fn usage() -> ! {
-    eprintln!("usage: mount_compare --a NAME DIR PID --b NAME DIR PID [--rounds N] [--seconds S] [--json FILE]");
+    eprintln!(
+        "usage: mount_compare --a NAME DIR PID --b NAME DIR PID [--rounds N] [--seconds S] [--json FILE]"
+    );
     std::process::exit(2)
 }
 
@@ -120,7 +123,8 @@ impl Workload {
             Self::Read => {
                 let file = File::create(dir.join("data")).expect("the file to read");
                 let block = vec![0x5a; 1 << 20];
-                (0..FILE_BYTES >> 20).for_each(|at| file.write_all_at(&block, at << 20).expect("room for the file to read"));
+                (0..FILE_BYTES >> 20)
+                    .for_each(|at| file.write_all_at(&block, at << 20).expect("room for the file to read"));
                 file.sync_all().expect("a synced file");
             }
             Self::CreateUnlink => {}
@@ -144,7 +148,11 @@ impl Workload {
                 }
             }
             Self::Read => {
-                let file = OpenOptions::new().read(true).custom_flags(O_DIRECT).open(dir.join("data")).expect("open");
+                let file = OpenOptions::new()
+                    .read(true)
+                    .custom_flags(O_DIRECT)
+                    .open(dir.join("data"))
+                    .expect("open");
                 let mut memory = vec![0_u8; 8192];
                 let at = memory.as_ptr().align_offset(4096);
                 while start.elapsed() < time {
@@ -166,7 +174,10 @@ impl Workload {
         }
         let elapsed = start.elapsed();
         let used = cpu_ns(side.pid).saturating_sub(cpu);
-        Round { rate: count as f64 / elapsed.as_secs_f64(), server_us: used as f64 / 1000.0 / count.max(1) as f64 }
+        Round {
+            rate: count as f64 / elapsed.as_secs_f64(),
+            server_us: used as f64 / 1000.0 / count.max(1) as f64,
+        }
     }
 }
 
@@ -182,7 +193,9 @@ fn cpu_ns(pid: u32) -> u64 {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
     tasks
         .flatten()
-        .filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok()?.split(' ').next()?.parse::<u64>().ok())
+        .filter_map(|task| {
+            fs::read_to_string(task.path().join("schedstat")).ok()?.split(' ').next()?.parse::<u64>().ok()
+        })
         .sum()
 }
 
@@ -196,7 +209,8 @@ fn print_row(workload: Workload, results: &[[Round; 2]]) -> String {
     let server = |side: usize| median(results.iter().map(|pair| pair[side].server_us).collect());
     let ratios: Vec<f64> = results.iter().map(|pair| pair[0].rate / pair[1].rate).collect();
     let ratio = median(ratios.clone());
-    let (low, high) = ratios.iter().fold((f64::MAX, 0.0_f64), |(low, high), ratio| (low.min(*ratio), high.max(*ratio)));
+    let (low, high) =
+        ratios.iter().fold((f64::MAX, 0.0_f64), |(low, high), ratio| (low.min(*ratio), high.max(*ratio)));
     let cell = |side: usize| format!("{:.0}/s {:.1} µs CPU", rate(side), server(side));
     println!(
         "{:<16} {:>24} {:>24} {:>7.2} {:>15} {:>10.2}",

@@ -35,7 +35,14 @@ async fn create(graph: &Graph, name: &str, number: u64) -> FdRef {
     let fd = Fd::file(Gfid::NULL, libc_rdwr(), 1);
     let xdata = Xdata::new(Dict::from_iter([(keys::GFID_REQ, Value::Gfid(gfid))]));
     let call = graph.begin(CallSpec::internal(Fop::Create, Gfid::ROOT));
-    let req = request::Create { loc: loc(name), flags: libc_rdwr(), mode: 0o100_644, umask: 0, fd: fd.clone(), xdata };
+    let req = request::Create {
+        loc: loc(name),
+        flags: libc_rdwr(),
+        mode: 0o100_644,
+        umask: 0,
+        fd: fd.clone(),
+        xdata,
+    };
     graph.top().create(&call, req).await.expect("create");
     fd
 }
@@ -46,7 +53,11 @@ const fn libc_rdwr() -> u32 {
 
 async fn unlink(graph: &Graph, name: &str) {
     let call = graph.begin(CallSpec::internal(Fop::Unlink, Gfid::ROOT));
-    graph.top().unlink(&call, request::Unlink { loc: loc(name), flags: 0, xdata: Xdata::NONE }).await.expect("unlink");
+    graph
+        .top()
+        .unlink(&call, request::Unlink { loc: loc(name), flags: 0, xdata: Xdata::NONE })
+        .await
+        .expect("unlink");
 }
 
 async fn lookup(graph: &Graph) {
@@ -84,32 +95,46 @@ fn kiln(criterion: &mut Criterion, fs: &FileSystem) {
         support::keep(fd);
     });
     group.bench_function("lookup/kiln", |b| {
-        b.iter_custom(|n| bench.run(n, |graph, n| async move { for _ in 0..n { lookup(&graph).await } }));
+        b.iter_custom(|n| {
+            bench.run(n, |graph, n| async move {
+                for _ in 0..n {
+                    lookup(&graph).await
+                }
+            })
+        });
     });
     group.bench_function("read-4k/kiln", |b| {
-        b.iter_custom(|n| bench.run(n, |graph, n| async move {
-            let fd = support::kept();
-            for step in 0..n { read(&graph, &fd, offset(step)).await }
-        }));
+        b.iter_custom(|n| {
+            bench.run(n, |graph, n| async move {
+                let fd = support::kept();
+                for step in 0..n {
+                    read(&graph, &fd, offset(step)).await
+                }
+            })
+        });
     });
     group.bench_function("write-4k/kiln", |b| {
-        b.iter_custom(|n| bench.run(n, |graph, n| async move {
-            let fd = support::kept();
-            for step in 0..n {
-                let data = graph.core().buffer(4096);
-                write(&graph, &fd, offset(step), data).await;
-            }
-        }));
+        b.iter_custom(|n| {
+            bench.run(n, |graph, n| async move {
+                let fd = support::kept();
+                for step in 0..n {
+                    let data = graph.core().buffer(4096);
+                    write(&graph, &fd, offset(step), data).await;
+                }
+            })
+        });
     });
     group.bench_function("create+unlink/kiln", |b| {
-        b.iter_custom(|n| bench.run(n, |graph, n| async move {
-            for step in 0..n {
-                let fd = create(&graph, "new", 1000 + step).await;
-                graph.release(&fd);
-                drop(fd);
-                unlink(&graph, "new").await;
-            }
-        }));
+        b.iter_custom(|n| {
+            bench.run(n, |graph, n| async move {
+                for step in 0..n {
+                    let fd = create(&graph, "new", 1000 + step).await;
+                    graph.release(&fd);
+                    drop(fd);
+                    unlink(&graph, "new").await;
+                }
+            })
+        });
     });
     group.finish();
 }
@@ -129,7 +154,13 @@ fn bare(criterion: &mut Criterion, fs: &FileSystem) {
         sys.pwrite(file.fd(), &[7; 4096], block * 4096).expect("write");
     }
     sys.setxattr(XattrTarget::Fd(file.fd()), keys::GFID, &[1; 16], XattrFlags::empty()).expect("gfid");
-    sys.setxattr(XattrTarget::Fd(file.fd()), c"trusted.gfid2path.0123456789abcdef", &[b'x'; 41], XattrFlags::empty()).expect("path");
+    sys.setxattr(
+        XattrTarget::Fd(file.fd()),
+        c"trusted.gfid2path.0123456789abcdef",
+        &[b'x'; 41],
+        XattrFlags::empty(),
+    )
+    .expect("path");
     let mdata = |target| _ = sys.getxattr(target, keys::MDATA, &mut [0; 57]);
     let attrs = |fd: i32| {
         sys.stat(fd).expect("stat");
@@ -138,49 +169,72 @@ fn bare(criterion: &mut Criterion, fs: &FileSystem) {
     let mut group = criterion.benchmark_group(format!("posix/{}", fs.name()));
     group.measurement_time(Duration::from_secs(4)).warm_up_time(Duration::from_secs(1)).sample_size(20);
     group.bench_function("lookup/bare", |b| {
-        b.iter_custom(|n| cpu_time(|| for _ in 0..n {
-            sys.stat_at(dir.fd(), c"file").expect("stat");
-            sys.getxattr(XattrTarget::At(dir.fd(), c"file"), keys::GFID, &mut [0; 16]).expect("gfid");
-            mdata(XattrTarget::At(dir.fd(), c"file"));
-            attrs(dir.fd());
-        }));
+        b.iter_custom(|n| {
+            cpu_time(|| {
+                for _ in 0..n {
+                    sys.stat_at(dir.fd(), c"file").expect("stat");
+                    sys.getxattr(XattrTarget::At(dir.fd(), c"file"), keys::GFID, &mut [0; 16]).expect("gfid");
+                    mdata(XattrTarget::At(dir.fd(), c"file"));
+                    attrs(dir.fd());
+                }
+            })
+        });
     });
     let mut block = [0_u8; 4096];
     group.bench_function("read-4k/bare", |b| {
-        b.iter_custom(|n| cpu_time(|| for step in 0..n {
-            sys.pread(file.fd(), &mut block, offset(step), ReadFlags::empty()).expect("read");
-            attrs(file.fd());
-        }));
+        b.iter_custom(|n| {
+            cpu_time(|| {
+                for step in 0..n {
+                    sys.pread(file.fd(), &mut block, offset(step), ReadFlags::empty()).expect("read");
+                    attrs(file.fd());
+                }
+            })
+        });
     });
     group.bench_function("write-4k/bare", |b| {
-        b.iter_custom(|n| cpu_time(|| for step in 0..n {
-            attrs(file.fd());
-            sys.pwrite(file.fd(), &block, offset(step)).expect("write");
-            sys.stat(file.fd()).expect("stat");
-        }));
+        b.iter_custom(|n| {
+            cpu_time(|| {
+                for step in 0..n {
+                    attrs(file.fd());
+                    sys.pwrite(file.fd(), &block, offset(step)).expect("write");
+                    sys.stat(file.fd()).expect("stat");
+                }
+            })
+        });
     });
     group.bench_function("create+unlink/bare", |b| {
-        b.iter_custom(|n| cpu_time(|| for _ in 0..n {
-            // A file without a name gets its attributes, then its handle, then its name.
-            attrs(dir.fd());
-            let how = How::new(OpenFlags::TMPFILE | OpenFlags::RDWR).mode(0o644);
-            let new = File::new(Arc::clone(&sys), sys.openat2(dir.fd(), c".", how).expect("create"));
-            let target = XattrTarget::Fd(new.fd());
-            sys.setxattr(target, c"trusted.gfid2path.0123456789abcdef", &[b'x'; 41], XattrFlags::CREATE).expect("path");
-            sys.setxattr(target, keys::GFID, &[2; 16], XattrFlags::CREATE).expect("gfid");
-            sys.link_fd(new.fd(), handles.fd(), c"xx/yy/handle").expect("handle");
-            sys.link_fd(new.fd(), dir.fd(), c"new").expect("name");
-            sys.stat(new.fd()).expect("stat");
-            attrs(dir.fd());
-            drop(new);
-            // Its name goes, then its handle.
-            attrs(dir.fd());
-            sys.stat_at(dir.fd(), c"new").expect("stat");
-            sys.getxattr(XattrTarget::At(dir.fd(), c"new"), keys::GFID, &mut [0; 16]).expect("gfid");
-            sys.unlink_at(dir.fd(), c"new", kiln_uring::sys::AtFlags::empty()).expect("unlink");
-            sys.unlink_at(handles.fd(), c"xx/yy/handle", kiln_uring::sys::AtFlags::empty()).expect("unlink");
-            attrs(dir.fd());
-        }));
+        b.iter_custom(|n| {
+            cpu_time(|| {
+                for _ in 0..n {
+                    // A file without a name gets its attributes, then its handle, then its name.
+                    attrs(dir.fd());
+                    let how = How::new(OpenFlags::TMPFILE | OpenFlags::RDWR).mode(0o644);
+                    let new = File::new(Arc::clone(&sys), sys.openat2(dir.fd(), c".", how).expect("create"));
+                    let target = XattrTarget::Fd(new.fd());
+                    sys.setxattr(
+                        target,
+                        c"trusted.gfid2path.0123456789abcdef",
+                        &[b'x'; 41],
+                        XattrFlags::CREATE,
+                    )
+                    .expect("path");
+                    sys.setxattr(target, keys::GFID, &[2; 16], XattrFlags::CREATE).expect("gfid");
+                    sys.link_fd(new.fd(), handles.fd(), c"xx/yy/handle").expect("handle");
+                    sys.link_fd(new.fd(), dir.fd(), c"new").expect("name");
+                    sys.stat(new.fd()).expect("stat");
+                    attrs(dir.fd());
+                    drop(new);
+                    // Its name goes, then its handle.
+                    attrs(dir.fd());
+                    sys.stat_at(dir.fd(), c"new").expect("stat");
+                    sys.getxattr(XattrTarget::At(dir.fd(), c"new"), keys::GFID, &mut [0; 16]).expect("gfid");
+                    sys.unlink_at(dir.fd(), c"new", kiln_uring::sys::AtFlags::empty()).expect("unlink");
+                    sys.unlink_at(handles.fd(), c"xx/yy/handle", kiln_uring::sys::AtFlags::empty())
+                        .expect("unlink");
+                    attrs(dir.fd());
+                }
+            })
+        });
     });
     group.finish();
 }

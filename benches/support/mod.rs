@@ -82,7 +82,8 @@ fn text(path: &Path) -> String {
 }
 
 fn command(program: &str, arguments: &[&str]) {
-    let status = Command::new(program).args(arguments).status().unwrap_or_else(|error| panic!("{program}: {error}"));
+    let status =
+        Command::new(program).args(arguments).status().unwrap_or_else(|error| panic!("{program}: {error}"));
     assert!(status.success(), "{program} {arguments:?}: {status} (the benches need root)");
 }
 
@@ -109,7 +110,9 @@ pub struct Bench {
 impl Bench {
     /// Only `storage/posix` over `brick`.
     pub fn posix(brick: &Path) -> Self {
-        Self::graph(&Volfile { nodes: vec![Node::new("posix", "storage/posix", &[("directory", &text(brick))], &[])] })
+        Self::graph(&Volfile {
+            nodes: vec![Node::new("posix", "storage/posix", &[("directory", &text(brick))], &[])],
+        })
     }
 
     /// Any graph.

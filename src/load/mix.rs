@@ -37,8 +37,16 @@ pub enum Operation {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 8] =
-        [Self::Read, Self::Write, Self::Stat, Self::Create, Self::Unlink, Self::Rename, Self::Readdir, Self::Fsync];
+    pub const ALL: [Self; 8] = [
+        Self::Read,
+        Self::Write,
+        Self::Stat,
+        Self::Create,
+        Self::Unlink,
+        Self::Rename,
+        Self::Readdir,
+        Self::Fsync,
+    ];
 
     /// Percent of the mix; together 100.
     const fn share(self) -> u64 {
@@ -84,11 +92,21 @@ impl Worker {
         fs::create_dir(dir)?;
         let mut files = Vec::with_capacity(FILES);
         for index in 0..FILES {
-            let file = OpenOptions::new().read(true).write(true).create_new(true).open(dir.join(format!("kept-{index}")))?;
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .open(dir.join(format!("kept-{index}")))?;
             file.write_all_at(&vec![index as u8; BLOCK * BLOCKS as usize], 0)?;
             files.push(file);
         }
-        Ok(Self { dir: dir.into(), files, extra: Vec::new(), made: 0, random: seed.wrapping_mul(2).wrapping_add(1) })
+        Ok(Self {
+            dir: dir.into(),
+            files,
+            extra: Vec::new(),
+            made: 0,
+            random: seed.wrapping_mul(2).wrapping_add(1),
+        })
     }
 
     /// The next operation.
@@ -113,9 +131,7 @@ impl Worker {
             Operation::Write => self.files[which].write_all_at(&block, offset),
             Operation::Stat => fs::metadata(self.dir.join(format!("kept-{which}"))).map(drop),
             Operation::Create => self.create(),
-            Operation::Unlink => {
-                fs::remove_file(self.take_extra()?)
-            }
+            Operation::Unlink => fs::remove_file(self.take_extra()?),
             Operation::Rename => {
                 let old = self.take_extra()?;
                 self.made += 1;

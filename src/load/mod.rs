@@ -61,7 +61,10 @@ pub fn run(config: &LoadConfig) -> io::Result<LoadReport> {
             .collect();
         watch(config, start, &done, &stop, || workers.iter().any(|worker| worker.is_finished()));
         stop.store(true, Ordering::Relaxed);
-        workers.into_iter().map(|worker| worker.join().map_err(|_| io::Error::other("a load thread panicked"))?).collect()
+        workers
+            .into_iter()
+            .map(|worker| worker.join().map_err(|_| io::Error::other("a load thread panicked"))?)
+            .collect()
     })?;
     let elapsed = start.elapsed();
     let mut operations: Vec<(Operation, Histogram<u64>)> =
@@ -85,7 +88,9 @@ fn work(dir: &Path, seed: u64, done: &AtomicU64, stop: &AtomicBool) -> io::Resul
     while !stop.load(Ordering::Relaxed) {
         let operation = worker.draw();
         let start = Instant::now();
-        worker.perform(operation).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", operation.name())))?;
+        worker
+            .perform(operation)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", operation.name())))?;
         histograms[operation as usize].saturating_record(start.elapsed().as_nanos() as u64);
         done.fetch_add(1, Ordering::Relaxed);
     }
@@ -93,8 +98,18 @@ fn work(dir: &Path, seed: u64, done: &AtomicU64, stop: &AtomicBool) -> io::Resul
 }
 
 /// Draws the progress until the time is over, or a worker ended early.
-fn watch(config: &LoadConfig, start: Instant, done: &AtomicU64, stop: &AtomicBool, failed: impl Fn() -> bool) {
-    let bar = if config.progress { ProgressBar::new(config.duration.as_millis() as u64) } else { ProgressBar::hidden() };
+fn watch(
+    config: &LoadConfig,
+    start: Instant,
+    done: &AtomicU64,
+    stop: &AtomicBool,
+    failed: impl Fn() -> bool,
+) {
+    let bar = if config.progress {
+        ProgressBar::new(config.duration.as_millis() as u64)
+    } else {
+        ProgressBar::hidden()
+    };
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent:>3} %  {msg}") {
         bar.set_style(style.progress_chars("=> "));
     }
@@ -105,7 +120,10 @@ fn watch(config: &LoadConfig, start: Instant, done: &AtomicU64, stop: &AtomicBoo
         bar.set_position(start.elapsed().as_millis() as u64);
         if at.elapsed() >= Duration::from_millis(500) {
             let now = done.load(Ordering::Relaxed);
-            bar.set_message(format!("{:.0} operations/s", (now - before) as f64 / at.elapsed().as_secs_f64()));
+            bar.set_message(format!(
+                "{:.0} operations/s",
+                (now - before) as f64 / at.elapsed().as_secs_f64()
+            ));
             (before, at) = (now, Instant::now());
         }
     }
@@ -154,8 +172,12 @@ mod tests {
     #[test]
     fn every_operation_happens_and_nothing_is_left() {
         let dir = tempfile::tempdir().unwrap();
-        let config =
-            LoadConfig { dir: dir.path().into(), duration: Duration::from_millis(300), threads: 2, progress: false };
+        let config = LoadConfig {
+            dir: dir.path().into(),
+            duration: Duration::from_millis(300),
+            threads: 2,
+            progress: false,
+        };
         let report = run(&config).unwrap();
         for (operation, times) in &report.operations {
             assert!(!times.is_empty(), "no {}", operation.name());
@@ -166,7 +188,8 @@ mod tests {
 
     #[test]
     fn a_missing_directory_is_an_error() {
-        let config = LoadConfig { dir: "/nonexistent".into(), duration: Duration::ZERO, threads: 1, progress: false };
+        let config =
+            LoadConfig { dir: "/nonexistent".into(), duration: Duration::ZERO, threads: 1, progress: false };
         assert_eq!(run(&config).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

@@ -60,12 +60,21 @@ fn bricks_of_another_volume() {
     let volfile = scratch.join("brick.vol");
     let write = |id: &str| {
         let directory = scratch.brick();
-        fs::write(&volfile, format!("volume p\n type storage/posix\n option directory {}\n option volume-id {id}\nend-volume\n", directory.display())).unwrap();
+        fs::write(
+            &volfile,
+            format!(
+                "volume p\n type storage/posix\n option directory {}\n option volume-id {id}\nend-volume\n",
+                directory.display()
+            ),
+        )
+        .unwrap();
     };
     let mount = |command: &mut Command| _ = command.arg("--volfile").arg(&volfile).arg(scratch.mnt());
     write("11111111-2222-4333-8444-555555555555");
     refused(mount, &["volume-id", "11111111-2222-4333-8444-555555555555"]);
-    run(Command::new("setfattr").args(["-n", "trusted.glusterfs.volume-id", "-v", "0x99999999222243338444555555555555"]).arg(scratch.brick()));
+    run(Command::new("setfattr")
+        .args(["-n", "trusted.glusterfs.volume-id", "-v", "0x99999999222243338444555555555555"])
+        .arg(scratch.brick()));
     refused(mount, &["belongs to volume 99999999-2222-4333-8444-555555555555"]);
     write("99999999-2222-4333-8444-555555555555");
     KilnMount::with(&scratch.mnt(), |command| _ = command.arg("--volfile").arg(&volfile)).stop();
@@ -84,9 +93,15 @@ fn volfiles_with_mistakes() {
     let scratch = Scratch::new();
     let volfile = scratch.join("bad.vol");
     fs::write(&volfile, "volume p\n type storage/posx\n option directory /x\nend-volume\n").unwrap();
-    refused(|command| _ = command.arg("--volfile").arg(&volfile).arg(scratch.mnt()), &["bad.vol:2", "storage/posx", "storage/posix"]);
+    refused(
+        |command| _ = command.arg("--volfile").arg(&volfile).arg(scratch.mnt()),
+        &["bad.vol:2", "storage/posx", "storage/posix"],
+    );
     fs::write(&volfile, "volume p\n type storage/posix\n option directroy /x\nend-volume\n").unwrap();
-    refused(|command| _ = command.arg("--volfile").arg(&volfile).arg(scratch.mnt()), &["bad.vol:3", "directroy", "directory"]);
+    refused(
+        |command| _ = command.arg("--volfile").arg(&volfile).arg(scratch.mnt()),
+        &["bad.vol:3", "directroy", "directory"],
+    );
 }
 
 #[test]
@@ -106,7 +121,10 @@ fn full_disks() {
         }
     }
     assert_eq!(failed.unwrap().raw_os_error(), Some(28), "ENOSPC");
-    let _ = shell(&mnt, "for i in $(seq 2000); do mkdir d$i 2>/dev/null || true; ln -s x s$i 2>/dev/null || true; : > e$i 2>/dev/null || true; done");
+    let _ = shell(
+        &mnt,
+        "for i in $(seq 2000); do mkdir d$i 2>/dev/null || true; ln -s x s$i 2>/dev/null || true; : > e$i 2>/dev/null || true; done",
+    );
     assert_eq!(shell(&mnt, "cat f0 | tr -d '\\007' | wc -c").trim(), "0");
     shell(&mnt, "rm f1 f2 f3; ls > /dev/null");
     mount.stop();
@@ -141,7 +159,10 @@ fn names() {
 fn damage_stays_where_it_is() {
     let scratch = Scratch::new();
     let mount = KilnMount::new(&scratch.brick(), &scratch.mnt());
-    shell(&scratch.mnt(), "echo good > good; mkdir bad-dir other-dir; echo bad > bad-file; echo inner > bad-dir/inner");
+    shell(
+        &scratch.mnt(),
+        "echo good > good; mkdir bad-dir other-dir; echo bad > bad-file; echo inner > bad-dir/inner",
+    );
     mount.stop();
     // Gfid of the wrong length; a directory's handle that leads out of the brick.
     let brick = scratch.brick();

@@ -3,13 +3,25 @@
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
 
-use crate::support::{KilnMount, Scratch, kiln, run, shell};
+use crate::support::{Image, KilnMount, Scratch, kiln, run, shell};
 
 #[test]
 fn a_shell_session() {
     let scratch = Scratch::new();
-    let mount = KilnMount::new(&scratch.brick(), &scratch.mnt());
+    session_on(&scratch, &scratch.brick());
+}
+
+#[test]
+fn a_shell_session_on_a_brick_in_memory() {
+    let scratch = Scratch::new();
+    let memory = Image::tmpfs(&scratch, "memory", 256);
+    session_on(&scratch, memory.path());
+}
+
+fn session_on(scratch: &Scratch, brick: &Path) {
+    let mount = KilnMount::new(brick, &scratch.mnt());
     shell(
         &scratch.mnt(),
         r#"
@@ -26,7 +38,7 @@ fn a_shell_session() {
         "#,
     );
     mount.stop();
-    run(kiln().arg("check").arg(scratch.brick()));
+    run(kiln().arg("check").arg(brick));
 }
 
 #[test]
@@ -40,7 +52,10 @@ fn data_calls() {
     let mut hole = [1; 4096];
     file.read_exact_at(&mut hole, 8192).unwrap();
     assert_eq!(hole, [0; 4096]);
-    shell(&scratch.mnt(), "fallocate -l 3M -n file; test $(stat -c %s file) = 1048579; fallocate -p -o 0 -l 4096 file; fallocate -z -o 4096 -l 4096 file");
+    shell(
+        &scratch.mnt(),
+        "fallocate -l 3M -n file; test $(stat -c %s file) = 1048579; fallocate -p -o 0 -l 4096 file; fallocate -z -o 4096 -l 4096 file",
+    );
     // Data after the hole.
     file.seek(SeekFrom::Start(0)).unwrap();
     let mut appender = OpenOptions::new().append(true).open(&path).unwrap();

@@ -35,12 +35,17 @@ fn no_test_fails() {
         .output()
         .expect("pjdfstest; tests/run.sh installs it");
     let said = text(&output);
-    let summary = said.lines().find(|line| line.starts_with("Summary:")).unwrap_or_else(|| panic!("no summary:\n{said}"));
+    let summary = said
+        .lines()
+        .find(|line| line.starts_with("Summary:"))
+        .unwrap_or_else(|| panic!("no summary:\n{said}"));
     println!("{summary}");
-    let failed: Vec<_> = said.lines().filter(|line| line.trim_end().ends_with("FAILED") || line.contains("error:")).collect();
+    let failed: Vec<_> =
+        said.lines().filter(|line| line.trim_end().ends_with("FAILED") || line.contains("error:")).collect();
     assert!(summary.contains(" 0 failed"), "{summary}\n{}\n{said}", failed.join("\n"));
     // What native ext4 gives: a suite that skips everything passes nothing.
-    let passed: u32 = summary.split(", ").find_map(|part| part.strip_suffix(" passed")?.parse().ok()).unwrap_or(0);
+    let passed: u32 =
+        summary.split(", ").find_map(|part| part.strip_suffix(" passed")?.parse().ok()).unwrap_or(0);
     assert!(passed >= 383, "{summary}");
     mount.stop();
 }

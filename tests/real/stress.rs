@@ -9,11 +9,21 @@ fn fio_reads_back_what_it_wrote() {
     let scratch = Scratch::new();
     let mount = KilnMount::new(&scratch.brick(), &scratch.mnt());
     let seconds = duration(24).as_secs() / 12;
-    for (name, rw, direct) in
-        [("randwrite", "randwrite", 0), ("write", "write", 0), ("randwrite-direct", "randwrite", 1), ("write-direct", "write", 1)]
-    {
+    for (name, rw, direct) in [
+        ("randwrite", "randwrite", 0),
+        ("write", "write", 0),
+        ("randwrite-direct", "randwrite", 1),
+        ("write-direct", "write", 1),
+    ] {
         run(Command::new("fio")
-            .args(["--verify=crc32c", "--verify_fatal=1", "--do_verify=1", "--ioengine=psync", "--bs=4k-128k", "--bsrange=4k-128k"])
+            .args([
+                "--verify=crc32c",
+                "--verify_fatal=1",
+                "--do_verify=1",
+                "--ioengine=psync",
+                "--bs=4k-128k",
+                "--bsrange=4k-128k",
+            ])
             .args(["--numjobs=4", "--size=24m", "--time_based", "--group_reporting", "--output-format=terse"])
             .arg(format!("--runtime={}", seconds.max(1)))
             .arg(format!("--name={name}"))
@@ -30,13 +40,55 @@ fn fio_reads_back_what_it_wrote() {
 fn stress_ng_file_stressors() {
     let scratch = Scratch::new();
     let mount = KilnMount::new(&scratch.brick(), &scratch.mnt());
-    let stressors =
-        ["dentry", "dir", "fallocate", "fiemap", "filename", "fstat", "hdd", "link", "open", "rename", "seek", "symlink", "sync-file", "utime", "xattr", "chmod", "chown", "copy-file", "dirdeep", "dup", "flock", "fcntl", "getdent", "iomix", "lockf", "mknod", "readahead", "sendfile", "touch", "unlink", "verity"];
+    let stressors = [
+        "dentry",
+        "dir",
+        "fallocate",
+        "fiemap",
+        "filename",
+        "fstat",
+        "hdd",
+        "link",
+        "open",
+        "rename",
+        "seek",
+        "symlink",
+        "sync-file",
+        "utime",
+        "xattr",
+        "chmod",
+        "chown",
+        "copy-file",
+        "dirdeep",
+        "dup",
+        "flock",
+        "fcntl",
+        "getdent",
+        "iomix",
+        "lockf",
+        "mknod",
+        "readahead",
+        "sendfile",
+        "touch",
+        "unlink",
+        "verity",
+    ];
     let seconds = (duration(40).as_secs() / 40).max(1);
-    let known = String::from_utf8(Command::new("stress-ng").arg("--stressors").output().unwrap().stdout).unwrap();
-    for stressor in stressors.into_iter().filter(|stressor| known.split_whitespace().any(|word| word == *stressor)) {
+    let known =
+        String::from_utf8(Command::new("stress-ng").arg("--stressors").output().unwrap().stdout).unwrap();
+    for stressor in
+        stressors.into_iter().filter(|stressor| known.split_whitespace().any(|word| word == *stressor))
+    {
         run(Command::new("stress-ng")
-            .args([&format!("--{stressor}"), "2", "--timeout", &format!("{seconds}s"), "--verify", "--oomable", "--temp-path"])
+            .args([
+                &format!("--{stressor}"),
+                "2",
+                "--timeout",
+                &format!("{seconds}s"),
+                "--verify",
+                "--oomable",
+                "--temp-path",
+            ])
             .arg(scratch.mnt()));
     }
     mount.stop();

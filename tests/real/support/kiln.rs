@@ -32,7 +32,13 @@ impl KilnMount {
         let mut command = kiln();
         command.arg("mount").arg("--control-socket").arg(socket);
         arguments(&mut command);
-        let child = command.arg(mnt).stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap();
+        let child = command
+            .arg(mnt)
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().unwrap())
+            .stderr(out)
+            .spawn()
+            .unwrap();
         let mut mount = Self { child, mnt: mnt.to_owned(), log };
         let mut ended = None;
         wait_for("the mount", Duration::from_secs(30), || {

@@ -39,7 +39,10 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // Whatever a failed test left mounted below would keep the directory.
         if let Ok(mounts) = std::fs::read_to_string("/proc/self/mounts") {
-            let inside = mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|at| Path::new(at).starts_with(self.path()));
+            let inside = mounts
+                .lines()
+                .filter_map(|line| line.split(' ').nth(1))
+                .filter(|at| Path::new(at).starts_with(self.path()));
             for at in inside {
                 let _ = Command::new("umount").args(["-l", at]).output();
             }
@@ -68,7 +71,9 @@ impl Image {
     pub fn tmpfs(scratch: &Scratch, name: &str, megabytes: u64) -> Self {
         let at = scratch.join(name);
         std::fs::create_dir_all(&at).unwrap();
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "kiln-test"]).arg(&at));
+        run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "kiln-test"])
+            .arg(&at));
         Self { at }
     }
 

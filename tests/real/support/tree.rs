@@ -34,7 +34,8 @@ impl Tree {
         let mut todo = vec![PathBuf::new()];
         while let Some(relative) = todo.pop() {
             let path = root.join(&relative);
-            let meta = std::fs::symlink_metadata(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let meta = std::fs::symlink_metadata(&path)
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             if meta.is_dir() {
                 for entry in std::fs::read_dir(&path).unwrap() {
                     let name = entry.unwrap().file_name();
@@ -84,8 +85,19 @@ impl Tree {
                 Some(_) => {}
             }
         }
-        differences.extend(other.0.keys().filter(|path| !self.0.contains_key(*path)).map(|path| format!("{} is new", path.display())));
-        assert!(differences.is_empty(), "{what}: {} differences\n{}", differences.len(), differences.join("\n"));
+        differences.extend(
+            other
+                .0
+                .keys()
+                .filter(|path| !self.0.contains_key(*path))
+                .map(|path| format!("{} is new", path.display())),
+        );
+        assert!(
+            differences.is_empty(),
+            "{what}: {} differences\n{}",
+            differences.len(),
+            differences.join("\n")
+        );
     }
 }
 
