@@ -1,5 +1,15 @@
 //! Simulation: a kernel that lives in memory, with its own clock, its own randomness, and faults on demand.
 
+mod faults;
 mod memfs;
+mod rng;
+mod run;
+mod world;
 
+pub use faults::{Call, Kernel};
 pub use memfs::MemFs;
+pub use run::Sim;
+pub use world::Latency;
+
+pub(crate) use run::next_engine;
+pub(crate) use world::Port;

@@ -1,6 +1,7 @@
 //! An owned descriptor of whichever kernel opened it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{RawFd, Sys};
 
@@ -10,13 +11,15 @@ use super::{RawFd, Sys};
 pub struct File {
     fd: RawFd,
     sys: Arc<dyn Sys>,
+    /// Its file system answered EOPNOTSUPP to a read with `RWF_NOWAIT` (tmpfs does, always).
+    lacks_nowait: AtomicBool,
 }
 
 impl File {
     /// Takes ownership of `fd`, which `sys` has just opened and nobody else will close.
     #[must_use]
     pub fn new(sys: Arc<dyn Sys>, fd: RawFd) -> Self {
-        Self { fd, sys }
+        Self { fd, sys, lacks_nowait: AtomicBool::new(false) }
     }
 
     /// The kernel's number, valid while `self` lives.
@@ -29,6 +32,16 @@ impl File {
     #[must_use]
     pub fn sys(&self) -> &Arc<dyn Sys> {
         &self.sys
+    }
+
+    /// Whether reads with `RWF_NOWAIT` are known not to work on it.
+    pub(crate) fn lacks_nowait(&self) -> bool {
+        self.lacks_nowait.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that reads with `RWF_NOWAIT` do not work on it.
+    pub(crate) fn set_lacks_nowait(&self) {
+        self.lacks_nowait.store(true, Ordering::Relaxed);
     }
 }
 

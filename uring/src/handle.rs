@@ -1,0 +1,249 @@
+//! The handle of a core, and what is behind it.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+use crate::buf::{Buf, Pool};
+use crate::driver::Driver;
+use crate::helper::HelperJob;
+use crate::join::{self, JoinHandle};
+use crate::local;
+use crate::mailbox::{Mail, Remote, Shared};
+use crate::oneshot;
+use crate::op::Ops;
+use crate::placement::{Class, Place, Warmth, place};
+use crate::sys::{Sys, Timespec};
+use crate::task::{BoxFuture, TaskId, Tasks};
+use crate::time::Instant;
+use crate::timer::Timers;
+
+/// Random bytes fetched at once.
+const RANDOM_BATCH: usize = 256;
+
+/// All state of one core. Every field is borrowed briefly and never across foreign code (a poll, a drop of a future, a job).
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) peers: Arc<[Remote]>,
+    pub(crate) sys: Arc<dyn Sys>,
+    pub(crate) driver: Driver,
+    pub(crate) tasks: RefCell<Tasks>,
+    pub(crate) timers: RefCell<Timers>,
+    pub(crate) ops: RefCell<Ops>,
+    pub(crate) pool: Pool,
+    pub(crate) mail: Mail,
+    pub(crate) stopping: Stopping,
+    /// Tasks that ended by a panic.
+    pub(crate) panics: Cell<usize>,
+    random: RefCell<(usize, [u8; RANDOM_BATCH])>,
+}
+
+/// Whether the core has been asked to shut down, and who wants to know.
+#[derive(Default)]
+pub(crate) struct Stopping {
+    pub(crate) asked: Cell<bool>,
+    pub(crate) waiting: RefCell<Vec<Waker>>,
+}
+
+/// What a core is made of.
+pub(crate) struct Parts {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) peers: Arc<[Remote]>,
+    pub(crate) sys: Arc<dyn Sys>,
+    pub(crate) driver: Driver,
+    pub(crate) pool: Pool,
+    pub(crate) mail: Mail,
+}
+
+impl Inner {
+    pub(crate) fn new(parts: Parts) -> Rc<Self> {
+        let Parts { shared, peers, sys, driver, pool, mail } = parts;
+        Rc::new(Self {
+            shared,
+            peers,
+            sys,
+            driver,
+            pool,
+            mail,
+            tasks: RefCell::default(),
+            timers: RefCell::default(),
+            ops: RefCell::default(),
+            stopping: Stopping::default(),
+            panics: Cell::new(0),
+            random: RefCell::new((RANDOM_BATCH, [0; RANDOM_BATCH])),
+        })
+    }
+
+    fn spawn(&self, future: BoxFuture) -> TaskId {
+        let inserted = self.tasks.borrow_mut().insert(future);
+        inserted.unwrap_or_else(|future| {
+            tracing::error!(core = self.shared.id, "too many tasks: one is dropped unrun");
+            drop(future);
+            TaskId { slot: u32::MAX, generation: 0 }
+        })
+    }
+
+    /// Runs a job where system calls may block.
+    pub(crate) fn help(&self, job: HelperJob) {
+        self.driver.help(self, job);
+    }
+}
+
+/// The handle of one core: everything that runs on it reaches time, randomness, files, other tasks and other cores through
+/// this. Cheap to clone; stays on its thread.
+#[derive(Clone)]
+pub struct Core(pub(crate) Rc<Inner>);
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    /// The core that runs on this thread right now; `None` on any other thread.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        local::with_current(|core| Self(core.clone()))
+    }
+
+    /// The core's number, from 0, within its engine.
+    #[must_use]
+    pub fn id(&self) -> usize {
+        self.0.shared.id
+    }
+
+    /// The kernel, for plain calls that do not block long; see [`Core::run`] for those that may.
+    #[must_use]
+    pub fn sys(&self) -> &Arc<dyn Sys> {
+        &self.0.sys
+    }
+
+    /// Monotonic time.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        Instant::from_nanos(self.0.sys.monotonic())
+    }
+
+    /// Wall-clock time.
+    #[must_use]
+    pub fn realtime(&self) -> Timespec {
+        self.0.sys.realtime()
+    }
+
+    /// An unpredictable number.
+    #[must_use]
+    pub fn random_u64(&self) -> u64 {
+        let mut bytes = [0; 8];
+        self.random_bytes(&mut bytes);
+        u64::from_ne_bytes(bytes)
+    }
+
+    /// Fills `out` with unpredictable bytes; short requests are served from a small stock.
+    pub fn random_bytes(&self, out: &mut [u8]) {
+        if out.len() > RANDOM_BATCH / 4 {
+            return self.0.sys.random(out);
+        }
+        let (used, stock) = &mut *self.0.random.borrow_mut();
+        if *used + out.len() > RANDOM_BATCH {
+            self.0.sys.random(stock);
+            *used = 0;
+        }
+        let taken = &mut stock[*used..*used + out.len()];
+        out.copy_from_slice(taken);
+        taken.fill(0);
+        *used += out.len();
+    }
+
+    /// Starts a task on this core. A panic in it is logged and ends that task alone.
+    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) -> TaskId {
+        self.0.spawn(Box::pin(future))
+    }
+
+    /// Starts a task whose value can be waited for.
+    pub fn spawn_join<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
+        join::spawn(self, future)
+    }
+
+    /// Drops a task of this core where it stands (right after its present poll, if it is the one that runs). Nothing happens
+    /// when it has ended.
+    pub fn abort(&self, task: TaskId) {
+        let future = self.0.tasks.borrow_mut().abort(task);
+        drop(future);
+    }
+
+    /// A buffer of `len` bytes, aligned to 4096, from the core's pool, or from the heap when the pool is exhausted or `len` is
+    /// beyond 1 MiB. Its contents are zero or what an earlier user in this process left.
+    #[must_use]
+    pub fn buffer(&self, len: usize) -> Buf {
+        self.0.pool.take(len).unwrap_or_else(|| Buf::heap(len))
+    }
+
+    /// Runs system calls where [`placement::TABLE`](crate::placement::TABLE) says: right here, or on a helper thread of this
+    /// core. Once begun the job runs to its end, even if the wait is dropped. A panic in the job becomes a panic of the
+    /// waiting task.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        class: Class,
+        warmth: Warmth,
+        job: impl FnOnce(&dyn Sys) -> T + Send + 'static,
+    ) -> T {
+        if place(class, warmth) == Place::Inline {
+            return job(&*self.0.sys);
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.0.help(Box::new(move |sys| sender.send(catch_unwind(AssertUnwindSafe(|| job(sys))))));
+        match receiver.await {
+            Some(Ok(value)) => value,
+            Some(Err(panic)) => resume_unwind(panic),
+            // Helpers finish all jobs before they stop, so only a task that outlives its core gets here.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The address of this core.
+    #[must_use]
+    pub fn remote(&self) -> Remote {
+        Remote(self.0.shared.clone())
+    }
+
+    /// All cores of this engine, by number, this one included.
+    #[must_use]
+    pub fn peers(&self) -> &[Remote] {
+        &self.0.peers
+    }
+
+    /// Whether the engine has been asked to stop.
+    #[must_use]
+    pub fn shutting_down(&self) -> bool {
+        self.0.stopping.asked.get()
+    }
+
+    /// Waits until the engine is asked to stop.
+    pub async fn shutdown_requested(&self) {
+        std::future::poll_fn(|cx| {
+            if self.shutting_down() {
+                return std::task::Poll::Ready(());
+            }
+            let mut waiting = self.0.stopping.waiting.borrow_mut();
+            if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                waiting.push(cx.waker().clone());
+            }
+            std::task::Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl Inner {
+    /// Tells everybody on this core that the engine stops.
+    pub(crate) fn ask_to_stop(&self) {
+        self.stopping.asked.set(true);
+        let waiting = self.stopping.waiting.take();
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}

@@ -1,0 +1,242 @@
+//! Faults on demand, around any kernel: the errors, short counts and cache misses that a healthy test machine never shows.
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::rng::Rng;
+use crate::sys::{
+    AtFlags, DirEntry, Errno, How, OpenFlags, RawFd, ReadFlags, RenameFlags, SeekFrom, Stat, StatFs, Sys,
+    SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
+};
+use crate::time::Instant;
+
+/// Wall-clock time at the start of every simulation (2024-01-01).
+const EPOCH: i64 = 1_704_067_200;
+
+/// The calls of [`Sys`] that can fail, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // Named after the functions of the trait.
+pub enum Call {
+    Openat2,
+    OpenByHandle,
+    NameToHandle,
+    SetFlags,
+    LockExclusive,
+    StatAt,
+    Stat,
+    Chmod,
+    ChmodAt,
+    Chown,
+    ChownAt,
+    SetTimes,
+    SetTimesAt,
+    Statfs,
+    MkdirAt,
+    MknodAt,
+    SymlinkAt,
+    LinkAt,
+    LinkFd,
+    UnlinkAt,
+    RenameAt,
+    ReadlinkAt,
+    ReadDir,
+    Pread,
+    Pwrite,
+    Ftruncate,
+    Fallocate,
+    Seek,
+    CopyFileRange,
+    Fsync,
+    Syncfs,
+    Getxattr,
+    Setxattr,
+    Listxattr,
+    Removexattr,
+}
+
+/// What goes wrong, and when. All chances are drawn from the seed of the simulation.
+#[derive(Debug, Default)]
+struct Plan {
+    /// How often each call was made so far.
+    made: HashMap<Call, u64>,
+    /// Fails the call with this number (counted from 1).
+    planned: HashMap<(Call, u64), Errno>,
+    /// Fails this many of 1000 calls.
+    chances: HashMap<Call, (u32, Errno)>,
+    /// Of 1000 reads and writes, so many move only a part.
+    short: u32,
+    /// Of 1000 reads with `NOWAIT`, so many miss the page cache.
+    miss: u32,
+}
+
+/// A kernel with faults, virtual time and seeded randomness around another one.
+#[derive(Debug)]
+pub struct Kernel {
+    inner: Arc<dyn Sys>,
+    plan: Mutex<Plan>,
+    rng: Mutex<Rng>,
+    now: AtomicU64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Kernel {
+    pub(crate) fn new(inner: Arc<dyn Sys>, seed: u64) -> Self {
+        // Another stream than the scheduler's, so that a plan of faults does not change the interleaving by itself.
+        let rng = Mutex::new(Rng::new(seed ^ 0xfau64.rotate_left(32)));
+        Self { inner, plan: Mutex::default(), rng, now: AtomicU64::new(1_000_000_000) }
+    }
+
+    /// Fails the `nth` call of this kind from now on (1 is the next) with `errno`.
+    pub fn fail_nth(&self, call: Call, nth: u64, errno: Errno) {
+        let mut plan = lock(&self.plan);
+        let number = plan.made.get(&call).copied().unwrap_or(0) + nth;
+        plan.planned.insert((call, number), errno);
+    }
+
+    /// Fails `per_mille` of 1000 calls of this kind with `errno`; 0 ends it.
+    pub fn fail_some(&self, call: Call, per_mille: u32, errno: Errno) {
+        lock(&self.plan).chances.insert(call, (per_mille, errno));
+    }
+
+    /// Makes `per_mille` of 1000 reads and writes move only a part of what was asked (at least one byte).
+    pub fn short_counts(&self, per_mille: u32) {
+        lock(&self.plan).short = per_mille;
+    }
+
+    /// Makes `per_mille` of 1000 reads with `NOWAIT` fail with EAGAIN, as if the data were not in the page cache.
+    pub fn cache_misses(&self, per_mille: u32) {
+        lock(&self.plan).miss = per_mille;
+    }
+
+    /// Ends all faults.
+    pub fn heal(&self) {
+        *lock(&self.plan) = Plan::default();
+    }
+
+    /// How often this call was made since the start or the last [`Kernel::heal`], failed ones included.
+    #[must_use]
+    pub fn calls(&self, call: Call) -> u64 {
+        lock(&self.plan).made.get(&call).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        Instant::from_nanos(self.now.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn advance_to(&self, at: Instant) {
+        self.now.fetch_max(at.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Counts a call and decides whether it fails.
+    fn check(&self, call: Call) -> SysResult<()> {
+        let mut plan = lock(&self.plan);
+        let made = plan.made.entry(call).or_insert(0);
+        *made += 1;
+        let number = *made;
+        if let Some(errno) = plan.planned.remove(&(call, number)) {
+            return Err(errno);
+        }
+        match plan.chances.get(&call) {
+            Some(&(per_mille, errno)) if lock(&self.rng).chance(per_mille) => Err(errno),
+            _ => Ok(()),
+        }
+    }
+
+    /// How many of `len` bytes a read or write may move.
+    fn allowance(&self, len: usize) -> usize {
+        let short = lock(&self.plan).short;
+        let mut rng = lock(&self.rng);
+        if len > 1 && rng.chance(short) { 1 + rng.below(len as u64 - 1) as usize } else { len }
+    }
+}
+
+/// Calls that are only checked and passed on.
+macro_rules! pass_on {
+    ($($call:ident: $name:ident($($arg:ident: $kind:ty),*) -> $result:ty;)*) => {
+        $(fn $name(&self, $($arg: $kind),*) -> $result {
+            self.check(Call::$call)?;
+            self.inner.$name($($arg),*)
+        })*
+    };
+}
+
+#[rustfmt::skip]
+impl Sys for Kernel {
+    pass_on! {
+        Openat2: openat2(dir: RawFd, path: &CStr, how: How) -> SysResult<RawFd>;
+        OpenByHandle: open_by_handle(mount: RawFd, handle: &[u8], flags: OpenFlags) -> SysResult<RawFd>;
+        NameToHandle: name_to_handle(dir: RawFd, path: &CStr) -> SysResult<Vec<u8>>;
+        SetFlags: set_flags(fd: RawFd, flags: OpenFlags) -> SysResult<()>;
+        LockExclusive: lock_exclusive(fd: RawFd) -> SysResult<()>;
+        StatAt: stat_at(dir: RawFd, path: &CStr) -> SysResult<Stat>;
+        Stat: stat(fd: RawFd) -> SysResult<Stat>;
+        Chmod: chmod(fd: RawFd, mode: u32) -> SysResult<()>;
+        ChmodAt: chmod_at(dir: RawFd, path: &CStr, mode: u32) -> SysResult<()>;
+        Chown: chown(fd: RawFd, uid: u32, gid: u32) -> SysResult<()>;
+        ChownAt: chown_at(dir: RawFd, path: &CStr, uid: u32, gid: u32) -> SysResult<()>;
+        SetTimes: set_times(fd: RawFd, atime: TimeSet, mtime: TimeSet) -> SysResult<()>;
+        SetTimesAt: set_times_at(dir: RawFd, path: &CStr, atime: TimeSet, mtime: TimeSet) -> SysResult<()>;
+        Statfs: statfs(fd: RawFd) -> SysResult<StatFs>;
+        MkdirAt: mkdir_at(dir: RawFd, path: &CStr, mode: u32) -> SysResult<()>;
+        MknodAt: mknod_at(dir: RawFd, path: &CStr, mode: u32, rdev: u64) -> SysResult<()>;
+        SymlinkAt: symlink_at(target: &CStr, dir: RawFd, path: &CStr) -> SysResult<()>;
+        LinkAt: link_at(old_dir: RawFd, old: &CStr, new_dir: RawFd, new: &CStr) -> SysResult<()>;
+        LinkFd: link_fd(fd: RawFd, new_dir: RawFd, new: &CStr) -> SysResult<()>;
+        UnlinkAt: unlink_at(dir: RawFd, path: &CStr, flags: AtFlags) -> SysResult<()>;
+        RenameAt: rename_at(old_dir: RawFd, old: &CStr, new_dir: RawFd, new: &CStr, flags: RenameFlags) -> SysResult<()>;
+        ReadlinkAt: readlink_at(dir: RawFd, path: &CStr) -> SysResult<Vec<u8>>;
+        ReadDir: read_dir(fd: RawFd, offset: u64, budget: usize) -> SysResult<Vec<DirEntry>>;
+        Ftruncate: ftruncate(fd: RawFd, len: u64) -> SysResult<()>;
+        Fallocate: fallocate(fd: RawFd, mode: u32, offset: u64, len: u64) -> SysResult<()>;
+        Seek: seek(fd: RawFd, to: SeekFrom) -> SysResult<u64>;
+        CopyFileRange: copy_file_range(from: RawFd, from_offset: u64, to: RawFd, to_offset: u64, len: usize) -> SysResult<usize>;
+        Fsync: fsync(fd: RawFd, data_only: bool) -> SysResult<()>;
+        Syncfs: syncfs(fd: RawFd) -> SysResult<()>;
+        Getxattr: getxattr(target: XattrTarget<'_>, name: &CStr, buf: &mut [u8]) -> SysResult<usize>;
+        Setxattr: setxattr(target: XattrTarget<'_>, name: &CStr, value: &[u8], flags: XattrFlags) -> SysResult<()>;
+        Listxattr: listxattr(target: XattrTarget<'_>, buf: &mut [u8]) -> SysResult<usize>;
+        Removexattr: removexattr(target: XattrTarget<'_>, name: &CStr) -> SysResult<()>;
+    }
+
+    fn close(&self, fd: RawFd) {
+        self.inner.close(fd);
+    }
+
+    fn pread(&self, fd: RawFd, buf: &mut [u8], offset: u64, flags: ReadFlags) -> SysResult<usize> {
+        self.check(Call::Pread)?;
+        let miss = lock(&self.plan).miss;
+        if flags.contains(ReadFlags::NOWAIT) && lock(&self.rng).chance(miss) {
+            return Err(Errno::AGAIN);
+        }
+        let len = self.allowance(buf.len());
+        self.inner.pread(fd, &mut buf[..len], offset, flags)
+    }
+
+    fn pwrite(&self, fd: RawFd, buf: &[u8], offset: u64) -> SysResult<usize> {
+        self.check(Call::Pwrite)?;
+        self.inner.pwrite(fd, &buf[..self.allowance(buf.len())], offset)
+    }
+
+    fn monotonic(&self) -> u64 {
+        self.now().as_nanos()
+    }
+
+    fn realtime(&self) -> Timespec {
+        let since = Duration::from_nanos(self.now().as_nanos());
+        Timespec { sec: EPOCH.saturating_add_unsigned(since.as_secs()), nsec: since.subsec_nanos() }
+    }
+
+    fn random(&self, buf: &mut [u8]) {
+        lock(&self.rng).fill(buf);
+    }
+
+    fn is_real(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,177 @@
+//! The simulated machine's clock and agenda: what completes when, drawn from the seed.
+
+use std::cell::{Cell, RefCell};
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::faults::Kernel;
+use super::rng::Rng;
+use crate::handle::Inner;
+use crate::helper::HelperJob;
+use crate::time::Instant;
+
+/// Something that will happen.
+pub(crate) enum Action {
+    /// Operation `key` of a core comes back.
+    Complete { core: usize, key: usize },
+    /// A helper gets to a job.
+    Help(HelperJob),
+}
+
+struct Event {
+    at: Instant,
+    order: u64,
+    action: Action,
+}
+
+impl PartialEq for Event {
+    fn eq(&self, other: &Self) -> bool {
+        self.order == other.order
+    }
+}
+
+impl Eq for Event {}
+
+impl PartialOrd for Event {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Event {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+/// How long simulated operations take: uniform between both ends, and one in 32 takes sixteen times as long.
+#[derive(Clone, Copy, Debug)]
+pub struct Latency {
+    /// Shortest.
+    pub min: Duration,
+    /// Longest, but for the slow ones.
+    pub max: Duration,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self { min: Duration::from_micros(2), max: Duration::from_micros(200) }
+    }
+}
+
+/// What all cores of one simulated run share.
+pub(crate) struct World {
+    pub(crate) kernel: Arc<Kernel>,
+    pub(crate) rng: RefCell<Rng>,
+    pub(crate) latency: Cell<Latency>,
+    events: RefCell<BinaryHeap<Reverse<Event>>>,
+    order: Cell<u64>,
+    fingerprint: Cell<u64>,
+}
+
+impl World {
+    pub(crate) fn new(kernel: Arc<Kernel>, seed: u64) -> Self {
+        Self {
+            kernel,
+            rng: RefCell::new(Rng::new(seed)),
+            latency: Cell::default(),
+            events: RefCell::default(),
+            order: Cell::new(0),
+            fingerprint: Cell::new(0xcbf2_9ce4_8422_2325),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.kernel.now()
+    }
+
+    /// Mixes a decision into the fingerprint of the run.
+    pub(crate) fn note(&self, what: [u64; 3]) {
+        let mut hash = self.fingerprint.get();
+        for word in what.into_iter().chain([self.now().as_nanos()]) {
+            hash = (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+        }
+        self.fingerprint.set(hash);
+    }
+
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.fingerprint.get()
+    }
+
+    fn schedule(&self, action: Action) {
+        let Latency { min, max } = self.latency.get();
+        let mut rng = self.rng.borrow_mut();
+        let spread = u64::try_from(max.saturating_sub(min).as_nanos()).unwrap_or(u64::MAX).saturating_add(1);
+        let mut takes = min + Duration::from_nanos(rng.below(spread));
+        if rng.below(32) == 0 {
+            takes *= 16;
+        }
+        self.order.set(self.order.get() + 1);
+        let event = Event { at: self.now() + takes, order: self.order.get(), action };
+        self.events.borrow_mut().push(Reverse(event));
+    }
+
+    /// When the next event happens.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.events.borrow().peek().map(|event| event.0.at)
+    }
+
+    /// Takes the next event if it is due.
+    pub(crate) fn due(&self) -> Option<Action> {
+        let now = self.now();
+        let mut events = self.events.borrow_mut();
+        if events.peek()?.0.at > now {
+            return None;
+        }
+        let Reverse(event) = events.pop()?;
+        match event.action {
+            Action::Complete { core, key } => self.note([1, core as u64, key as u64]),
+            Action::Help(_) => self.note([2, event.order, 0]),
+        }
+        Some(event.action)
+    }
+
+    /// Forgets everything that was to come.
+    pub(crate) fn forget(&self) {
+        let events = self.events.take();
+        drop(events);
+    }
+}
+
+/// One core's connection to the world: the simulated driver.
+pub(crate) struct Port {
+    pub(crate) world: Rc<World>,
+    /// Operations that a cancellation reached in time.
+    cancelled: RefCell<Vec<usize>>,
+}
+
+impl Port {
+    pub(crate) fn new(world: Rc<World>) -> Self {
+        Self { world, cancelled: RefCell::default() }
+    }
+
+    pub(crate) fn start(&self, core: &Inner, key: usize) {
+        self.world.schedule(Action::Complete { core: core.shared.id, key });
+    }
+
+    pub(crate) fn help(&self, _core: &Inner, job: HelperJob) {
+        self.world.schedule(Action::Help(job));
+    }
+
+    /// Half of the cancellations come in time, the others find that the operation was under way.
+    pub(crate) fn cancel(&self, _core: &Inner, key: usize) {
+        if self.world.rng.borrow_mut().below(2) == 0 {
+            self.cancelled.borrow_mut().push(key);
+        }
+    }
+
+    /// Whether the operation that comes back now was cancelled instead of performed.
+    pub(crate) fn take_cancelled(&self, key: usize) -> bool {
+        let mut cancelled = self.cancelled.borrow_mut();
+        let found = cancelled.iter().position(|&it| it == key);
+        found.map(|index| cancelled.swap_remove(index)).is_some()
+    }
+}
