@@ -9,6 +9,7 @@ pub mod inode_table;
 pub mod keys;
 pub mod options;
 pub mod registry;
+pub mod storage;
 pub mod translator;
 pub mod types;
 pub mod volfile;

@@ -3,7 +3,7 @@
 use crate::translator::TranslatorType;
 
 /// All of them, by GlusterFS's names.
-pub static TRANSLATORS: &[&TranslatorType] = &[];
+pub static TRANSLATORS: &[&TranslatorType] = &[&crate::storage::posix::TYPE];
 
 /// The translator of that name.
 #[must_use]
