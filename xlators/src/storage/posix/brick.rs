@@ -53,6 +53,9 @@ pub struct Brick {
     /// Moves when a directory's gfid may have got another directory: caches of descriptors are void then.
     pub directories_epoch: AtomicU64,
     settings: RwLock<Arc<Settings>>,
+    /// Copies of settings that every fop asks for.
+    ctime: AtomicBool,
+    o_direct: AtomicBool,
 }
 
 /// An object on the brick, as system calls can reach it.
@@ -95,6 +98,8 @@ impl Brick {
             opens: OpenCounts::default(),
             full: AtomicBool::new(false),
             directories_epoch: AtomicU64::new(0),
+            ctime: AtomicBool::new(settings.ctime),
+            o_direct: AtomicBool::new(settings.o_direct),
             settings: RwLock::new(Arc::new(settings)),
         }
     }
@@ -107,6 +112,8 @@ impl Brick {
 
     /// Puts other options in force.
     pub fn set_settings(&self, settings: Settings) {
+        self.ctime.store(settings.ctime, Ordering::Relaxed);
+        self.o_direct.store(settings.o_direct, Ordering::Relaxed);
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
@@ -268,7 +275,13 @@ impl Brick {
     }
 
     fn ctime(&self) -> bool {
-        self.settings.read().unwrap_or_else(PoisonError::into_inner).ctime
+        self.ctime.load(Ordering::Relaxed)
+    }
+
+    /// Option `o-direct`.
+    #[must_use]
+    pub fn o_direct(&self) -> bool {
+        self.o_direct.load(Ordering::Relaxed)
     }
 
     /// Everything about an object whose `stat` is known.

@@ -30,6 +30,7 @@
 //! | `background/` | health check, space check, janitor, batched fsync |
 //! | `check/` | the offline check, `kiln check` |
 
+mod background;
 pub mod boot;
 pub mod brick;
 pub mod data;
@@ -102,6 +103,7 @@ pub struct Posix {
     directories_epoch: Cell<u64>,
     warm: RefCell<WarmSet>,
     anonymous: Rc<data::fd::Anonymous>,
+    batch: background::batch::Batch,
 }
 
 impl Posix {
@@ -116,6 +118,7 @@ impl Posix {
             directories_epoch: Cell::new(0),
             warm,
             anonymous: Rc::default(),
+            batch: background::batch::Batch::default(),
         }
     }
 
@@ -231,6 +234,19 @@ intercept! {
 
         async fn open(&self, call, req) { self.serve_open(call, req).await }
         async fn fstat(&self, call, req) { self.serve_fstat(call, req).await }
+        async fn readv(&self, call, req) { self.serve_readv(call, req).await }
+        async fn writev(&self, call, req) { self.serve_writev(call, req).await }
+        async fn flush(&self, _call, req) { self.serve_flush(req).await }
+        async fn fsync(&self, call, req) { self.serve_fsync(call, req).await }
+        async fn truncate(&self, call, req) { self.serve_truncate(call, req).await }
+        async fn ftruncate(&self, call, req) { self.serve_ftruncate(call, req).await }
+        async fn fallocate(&self, call, req) { self.serve_fallocate(call, req).await }
+        async fn discard(&self, call, req) { self.serve_discard(call, req).await }
+        async fn zerofill(&self, call, req) { self.serve_zerofill(call, req).await }
+        async fn seek(&self, _call, req) { self.serve_seek(req).await }
+        async fn copy_file_range(&self, call, req) { self.serve_copy_file_range(call, req).await }
+        async fn rchecksum(&self, _call, req) { self.serve_rchecksum(req).await }
+        async fn fsyncdir(&self, _call, req) { self.serve_fsyncdir(req).await }
     }
 }
 
