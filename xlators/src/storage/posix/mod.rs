@@ -30,6 +30,7 @@
 //! | `background/` | health check, space check, janitor, batched fsync |
 //! | `check/` | the offline check, `kiln check` |
 
+mod attr;
 mod background;
 pub mod boot;
 pub mod brick;
@@ -41,6 +42,8 @@ mod lookup;
 pub mod mdata;
 mod open_counts;
 pub mod options;
+mod readdir;
+mod statfs;
 pub mod stripes;
 mod warm;
 mod xattr;
@@ -48,6 +51,7 @@ mod xattr;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -104,6 +108,7 @@ pub struct Posix {
     warm: RefCell<WarmSet>,
     anonymous: Rc<data::fd::Anonymous>,
     batch: background::batch::Batch,
+    background: background::Background,
 }
 
 impl Posix {
@@ -119,6 +124,7 @@ impl Posix {
             warm,
             anonymous: Rc::default(),
             batch: background::batch::Batch::default(),
+            background: background::Background::default(),
         }
     }
 
@@ -138,6 +144,7 @@ impl Posix {
     /// # Errors
     /// `ESTALE` when there is no such directory (any more), `ENOTDIR` when it is something else.
     async fn directory(&self, gfid: Gfid) -> Result<Arc<File>, Errno> {
+        self.brick.check_health()?;
         if let Some(dir) = self.cached_directory(gfid) {
             return Ok(dir);
         }
@@ -213,6 +220,7 @@ impl Posix {
 
     /// The object `gfid` for a job: a directory comes with its cached descriptor, anything else by its handle.
     async fn object(&self, gfid: Gfid) -> SysResult<Object> {
+        self.brick.check_health()?;
         if let Some(dir) = self.cached_directory(gfid) {
             return Ok(Object::Dir(dir));
         }
@@ -246,6 +254,12 @@ intercept! {
         async fn seek(&self, _call, req) { self.serve_seek(req).await }
         async fn copy_file_range(&self, call, req) { self.serve_copy_file_range(call, req).await }
         async fn rchecksum(&self, _call, req) { self.serve_rchecksum(req).await }
+        async fn setattr(&self, call, req) { self.serve_setattr(call, req).await }
+        async fn fsetattr(&self, call, req) { self.serve_fsetattr(call, req).await }
+        async fn opendir(&self, call, req) { self.serve_opendir(call, req).await }
+        async fn readdir(&self, call, req) { self.serve_readdir(call, req).await }
+        async fn readdirp(&self, call, req) { self.serve_readdirp(call, req).await }
+        async fn statfs(&self, _call, req) { self.serve_statfs(req).await }
         async fn fsyncdir(&self, _call, req) { self.serve_fsyncdir(req).await }
     }
 }
@@ -254,6 +268,19 @@ impl Translator for Posix {
     fn reconfigure(&self, options: &Options) -> Result<(), String> {
         self.brick.set_settings(Settings::new(options));
         Ok(())
+    }
+
+    fn start(&self) {
+        self.background.start(&self.core, &self.brick);
+    }
+
+    fn fini(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        self.background.stop(&self.core);
+        Box::pin(std::future::ready(()))
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.brick.failure().map(str::to_owned)
     }
 
     fn release(&self, fd: &FdRef) {
@@ -267,6 +294,7 @@ impl Translator for Posix {
             "files-open-for-anonymous-fops": self.anonymous.len(),
             "objects-open": self.brick.opens.objects(),
             "full": self.brick.is_full(),
+            "failed": self.brick.failure(),
         })
     }
 
