@@ -41,6 +41,8 @@ mod entry;
 mod lookup;
 pub mod mdata;
 mod open_counts;
+#[cfg(test)]
+pub(crate) mod testkit;
 pub mod options;
 mod readdir;
 mod statfs;
