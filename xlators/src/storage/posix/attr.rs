@@ -169,3 +169,118 @@ impl Change {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fd::Fd;
+    use crate::storage::posix::data::tests::{plant, real_kit};
+    use crate::storage::posix::handle::HandlePath;
+    use crate::storage::posix::testkit::{Client, Kit, gfid};
+    use crate::types::{IaType, Loc};
+    use kiln_uring::sys::Timespec;
+
+    const fn at(sec: i64) -> Timespec {
+        Timespec { sec, nsec: 5 }
+    }
+
+    async fn set(client: &Client, gfid: Gfid, attr: SetAttr) -> reply::Changed {
+        let request = request::Setattr { loc: Loc::object(gfid), attr, xdata: Xdata::NONE };
+        client.setattr(request).await.unwrap()
+    }
+
+    fn change(valid: SetAttrValid) -> SetAttr {
+        let (prot, uid, gid) = (0o4711, 11, 12);
+        SetAttr { valid, prot, uid, gid, atime: at(1001), mtime: at(1002), ctime: at(1003) }
+    }
+
+    fn every_bit(kit: &Kit) {
+        let brick = kit.brick();
+        plant(&brick, "f", gfid(1));
+        let before = brick.attrs_of(gfid(1), &brick.object(gfid(1)).unwrap().0).unwrap().iatt;
+        kit.run(async |client| {
+            use SetAttrValid as V;
+            let owner = |iatt: &crate::types::Iatt| (iatt.uid, iatt.gid);
+            let changed = set(&client, gfid(1), change(V::UID)).await;
+            assert_eq!((owner(&changed.pre), owner(&changed.post)), (owner(&before), (11, before.gid)));
+            let changed = set(&client, gfid(1), change(V::GID)).await;
+            assert_eq!(owner(&changed.post), (11, 12));
+            let changed = set(&client, gfid(1), change(V::MODE)).await;
+            assert_eq!((changed.pre.prot, changed.post.prot), (0o644, 0o4711));
+            let changed = set(&client, gfid(1), change(V::ATIME)).await;
+            assert_eq!((changed.post.atime, changed.post.mtime), (at(1001), before.mtime));
+            let changed = set(&client, gfid(1), change(V::MTIME | V::MTIME_NOW)).await;
+            assert_eq!((changed.post.atime, changed.post.mtime), (at(1001), at(1002)));
+            // An owner's change takes the set-id bits; the mode that comes with it counts afterwards.
+            let changed = set(&client, gfid(1), change(V::UID | V::MODE)).await;
+            assert_eq!(changed.post.prot, 0o4711);
+            let changed = set(&client, gfid(1), change(V::empty())).await;
+            assert_eq!((owner(&changed.post), changed.post.mtime), ((11, 12), at(1002)));
+            let changed = set(&client, Gfid::ROOT, change(V::MODE)).await;
+            assert_eq!((changed.post.kind, changed.post.prot), (IaType::Directory, 0o4711));
+        });
+    }
+
+    #[test]
+    fn every_bit_does_its_part() {
+        every_bit(&Kit::new(1));
+    }
+
+    #[test]
+    fn every_bit_does_its_part_on_the_real_kernel() {
+        let Some((kit, _dir)) = real_kit(1, &[]) else { return };
+        every_bit(&kit);
+    }
+
+    #[test]
+    fn a_symbolic_links_mode_is_nobodys_business() {
+        let kit = Kit::new(2);
+        let brick = kit.brick();
+        let handle = HandlePath::new(gfid(4));
+        let _ = brick.sys.mkdir_at(brick.dot.fd(), &handle.leaf_dir(), 0o700);
+        brick.sys.symlink_at(c"x", brick.root.fd(), c"link").unwrap();
+        brick.sys.link_at(brick.root.fd(), c"link", brick.dot.fd(), handle.as_c_str()).unwrap();
+        kit.run(async |client| {
+            let changed = set(&client, gfid(4), change(SetAttrValid::MODE | SetAttrValid::UID)).await;
+            assert_eq!((changed.post.prot, changed.post.uid), (0o777, 11));
+        });
+    }
+
+    #[test]
+    fn times_by_the_clients_clock() {
+        use SetAttrValid as V;
+        let kit = Kit::new(3);
+        plant(&kit.brick(), "f", gfid(1));
+        kit.run(async |client| {
+            let times = |iatt: &crate::types::Iatt| (iatt.ctime.sec, iatt.mtime.sec, iatt.atime.sec);
+            // Times alone make no attribute; the inode's own count.
+            let pure = Client { times: CallTimes { stamp: at(500), ..CallTimes::default() }, ..client.clone() };
+            set(&pure, gfid(1), change(V::ATIME | V::MTIME)).await;
+            assert_eq!(kit.brick().xattr(gfid(1), crate::keys::MDATA), None);
+            // A flagged change makes it.
+            let made = set(&client.at(2000), gfid(1), change(V::MODE)).await;
+            assert_eq!(times(&made.post), (2000, 2000, 2000));
+            // Explicit times go backwards; the change time does not.
+            let back = set(&pure, gfid(1), change(V::ATIME | V::MTIME)).await;
+            assert_eq!((times(&back.pre), times(&back.post)), ((2000, 2000, 2000), (2000, 1002, 1001)));
+            let heal = SetAttr { ctime: at(3000), ..change(V::CTIME) };
+            assert_eq!(times(&set(&client, gfid(1), heal).await.post), (3000, 1002, 1001));
+            let heal = SetAttr { ctime: at(2500), ..change(V::CTIME) };
+            assert_eq!(times(&set(&client, gfid(1), heal).await.post), (3000, 1002, 1001));
+        });
+    }
+
+    #[test]
+    fn masks_and_open_files() {
+        let kit = Kit::with_options(4, &[("create-mask", "0750"), ("force-create-mode", "0004")]);
+        plant(&kit.brick(), "f", gfid(1));
+        kit.run(async |client| {
+            let fd = Fd::anonymous(gfid(1), 0, 1);
+            let attr = SetAttr { prot: 0o4777, ..change(SetAttrValid::MODE) };
+            let request = request::Fsetattr { fd, attr, xdata: Xdata::NONE };
+            assert_eq!(client.fsetattr(request).await.unwrap().post.prot, 0o4754);
+            let request = request::Setattr { loc: Loc::object(gfid(9)), attr, xdata: Xdata::NONE };
+            assert_eq!(client.setattr(request).await.unwrap_err().errno, Errno::STALE);
+        });
+    }
+}

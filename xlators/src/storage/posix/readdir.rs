@@ -227,3 +227,163 @@ fn ancestors(brick: &Arc<Brick>, gfid: Gfid) -> SysResult<reply::Entries> {
     entries.reverse();
     Ok(reply::Entries { entries, eof: true, xdata: Xdata::NONE })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::fd::Fd;
+    use crate::storage::posix::data::tests::{plant, real_kit};
+    use crate::storage::posix::testkit::{Client, Kit, gfid, gfid_n, xdata};
+    use crate::types::{Loc, Value};
+    use kiln_uring::AtFlags;
+
+    async fn opened(client: &Client, gfid: Gfid) -> FdRef {
+        let fd = Fd::directory(gfid, 1);
+        let request = request::Opendir { loc: Loc::object(gfid), fd: Arc::clone(&fd), xdata: Xdata::NONE };
+        client.opendir(request).await.unwrap();
+        fd
+    }
+
+    async fn page(client: &Client, fd: &FdRef, size: u32, offset: u64) -> FopResult<reply::Entries> {
+        client.readdir(request::Readdir { fd: Arc::clone(fd), size, offset, xdata: Xdata::NONE }).await
+    }
+
+    fn text(entry: &reply::Entry) -> String {
+        entry.name.to_str().unwrap().to_owned()
+    }
+
+    /// Lists page by page and removes some names between the pages.
+    fn list_while_deleting(kit: &Kit, count: u64) {
+        let brick = kit.brick();
+        for n in 0..count {
+            plant(&brick, &format!("name-{n}"), gfid_n(n));
+        }
+        kit.run(async |client| {
+            let fd = opened(&client, Gfid::ROOT).await;
+            let mut seen = Vec::new();
+            let (mut offset, mut step, mut removed) = (0, 0, BTreeSet::new());
+            loop {
+                let size = [700, 2000, 9000, 40_000][step % 4];
+                let reply = page(&client, &fd, size, offset).await.unwrap();
+                let counted: usize = reply.entries.iter().map(|entry| 209 + entry.name.as_bytes().len()).sum();
+                assert!(counted <= size as usize);
+                seen.extend(reply.entries.iter().map(text));
+                if reply.eof {
+                    break;
+                }
+                offset = reply.entries.last().unwrap().offset;
+                for n in [step as u64, count - 1 - step as u64] {
+                    let name = format!("name-{n}");
+                    if removed.insert(name.clone()) {
+                        let name = std::ffi::CString::new(name).unwrap();
+                        brick.sys.unlink_at(brick.root.fd(), &name, AtFlags::empty()).unwrap();
+                    }
+                }
+                step += 1;
+            }
+            let unique: BTreeSet<_> = seen.iter().cloned().collect();
+            assert_eq!(unique.len(), seen.len(), "nothing twice");
+            assert!(!unique.contains(".glusterfs") && unique.contains(".") && unique.contains(".."));
+            for n in 0..count {
+                let name = format!("name-{n}");
+                assert!(unique.contains(&name) || removed.contains(&name), "{name} was never listed");
+            }
+            let again = page(&client, &fd, 1 << 20, 0).await.unwrap();
+            assert!(again.eof);
+            assert_eq!(again.entries.len(), count as usize - removed.len() + 2);
+        });
+    }
+
+    #[test]
+    fn pages_survive_deletions() {
+        list_while_deleting(&Kit::new(1), 300);
+    }
+
+    #[test]
+    fn pages_survive_deletions_on_the_real_kernel() {
+        let Some((kit, _dir)) = real_kit(2, &[]) else { return };
+        list_while_deleting(&kit, 2000);
+    }
+
+    #[test]
+    fn the_end_comes_with_the_last_entries_and_a_full_page_does_not_claim_it() {
+        let kit = Kit::new(3);
+        plant(&kit.brick(), "abc", gfid(1));
+        kit.run(async |client| {
+            let fd = opened(&client, Gfid::ROOT).await;
+            let whole = 3 * 209 + 1 + 2 + 3;
+            let reply = page(&client, &fd, whole, 0).await.unwrap();
+            assert_eq!((reply.entries.len(), reply.eof), (3, true));
+            let end = reply.entries[2].offset;
+            let reply = page(&client, &fd, whole - 1, 0).await.unwrap();
+            assert_eq!((reply.entries.len(), reply.eof), (2, false));
+            let reply = page(&client, &fd, 4096, end).await.unwrap();
+            assert_eq!((reply.entries.len(), reply.eof), (0, true));
+            assert_eq!(page(&client, &fd, 100, 0).await.unwrap_err().errno, Errno::INVAL);
+        });
+    }
+
+    #[test]
+    fn entries_come_with_attributes() {
+        let kit = Kit::new(4);
+        let brick = kit.brick();
+        plant(&brick, "f", gfid(1));
+        brick.sys.mkdir_at(brick.root.fd(), c"headless", 0o755).unwrap();
+        kit.run(async |client| {
+            let fd = opened(&client, Gfid::ROOT).await;
+            let plus = |fd: FdRef, xdata| {
+                let client = client.clone();
+                async move { client.readdirp(request::Readdirp { fd, size: 8000, offset: 0, xdata }).await.unwrap() }
+            };
+            for _ in 0..2 {
+                let reply = plus(Arc::clone(&fd), Xdata::NONE).await;
+                let find = |name: &str| reply.entries.iter().find(|entry| text(entry) == name).unwrap();
+                let stat = client.stat(request::Stat { loc: Loc::object(gfid(1)), xdata: Xdata::NONE }).await.unwrap();
+                assert_eq!(find("f").iatt, stat.iatt);
+                assert_eq!(find("f").ino, gfid(1).ino());
+                assert_eq!(find(".").iatt.gfid, Gfid::ROOT);
+                assert_eq!((find("..").iatt.gfid, find("..").ino), (Gfid::NULL, u64::MAX));
+                assert_eq!(find("headless").iatt, Iatt::default());
+                assert_eq!(find("headless").kind, IaType::Directory.to_dirent());
+                assert!(reply.eof);
+            }
+            let filtered = plus(Arc::clone(&fd), xdata([(keys::FILTER_DIRECTORIES, Value::Int(1))])).await;
+            assert_eq!(filtered.entries.iter().map(text).collect::<Vec<_>>(), ["f"]);
+            let anonymous = Fd::anonymous(Gfid::ROOT, 0, 1);
+            assert_eq!(plus(anonymous, Xdata::NONE).await.entries.len(), 4);
+            let chain = plus(fd, xdata([(keys::ANCESTRY_DENTRY, Value::Int(1))])).await;
+            assert_eq!(chain.entries.iter().map(text).collect::<Vec<_>>(), ["/"]);
+        });
+    }
+
+    #[test]
+    fn two_listings_of_one_descriptor_do_not_disturb_each_other() {
+        let kit = Kit::new(5);
+        for n in 0..100 {
+            plant(&kit.brick(), &format!("name-{n}"), gfid_n(n));
+        }
+        kit.run(async |client| {
+            let fd = opened(&client, Gfid::ROOT).await;
+            let mut lists = Vec::new();
+            for size in [600, 1200, 30_000, 100_000] {
+                let (client, fd) = (client.clone(), Arc::clone(&fd));
+                lists.push(client.core().clone().spawn_join(async move {
+                    let (mut names, mut offset) = (Vec::new(), 0);
+                    loop {
+                        let reply = page(&client, &fd, size, offset).await.unwrap();
+                        names.extend(reply.entries.iter().map(text));
+                        if reply.eof {
+                            return names;
+                        }
+                        offset = reply.entries.last().unwrap().offset;
+                    }
+                }));
+            }
+            for list in lists {
+                assert_eq!(list.await.len(), 102);
+            }
+        });
+    }
+}

@@ -50,7 +50,13 @@ fn for_clients(mut statfs: StatFs, settings: &Settings) -> StatFs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::posix::testing::settings;
+    use crate::options::Options;
+    use crate::storage::posix::OPTIONS;
+
+    fn settings(pairs: &[(&str, &str)]) -> Settings {
+        let pairs = pairs.iter().map(|(key, value)| ((*key).into(), (*value).into()));
+        Settings::new(&Options::new(OPTIONS, pairs).unwrap())
+    }
 
     fn disk() -> StatFs {
         StatFs {

@@ -123,21 +123,24 @@ impl Purge<'_> {
             self.left -= 1;
             return Ok(self.remove_leaf(dir, parent, name, gfid)?);
         }
+        let own = Name::new(name.to_bytes())?;
+        let handle = gfid.zip(parent);
         if depth >= MAX_DEPTH {
             self.left -= 1;
+            // It is somebody else's child from then on.
+            if let Some((gfid, parent)) = handle {
+                self.remove_dir_handle(gfid, parent, &own)?;
+            }
             let fresh = self.fresh_name();
-            sys.rename_at(dir.fd(), name, self.brick.landfill_dir.fd(), &fresh, RenameFlags::NOREPLACE)?;
-            return Ok(());
+            return Ok(sys.rename_at(dir.fd(), name, self.brick.landfill_dir.fd(), &fresh, RenameFlags::NOREPLACE)?);
         }
-        let own = Name::new(name.to_bytes())?;
         let inside = self.brick.open_subdir(dir, &own)?;
         self.empty(&inside, gfid, depth + 1)?;
         self.left = self.left.saturating_sub(1);
-        if let (Some(gfid), Some(parent)) = (gfid, parent) {
+        if let Some((gfid, parent)) = handle {
             self.remove_dir_handle(gfid, parent, &own)?;
         }
-        sys.unlink_at(dir.fd(), name, AtFlags::REMOVEDIR)?;
-        Ok(())
+        Ok(sys.unlink_at(dir.fd(), name, AtFlags::REMOVEDIR)?)
     }
 
     fn remove_leaf(&self, dir: &File, parent: Option<Gfid>, name: &CStr, gfid: Option<Gfid>) -> SysResult<()> {

@@ -12,7 +12,7 @@ mod seek;
 mod space;
 mod sync;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod write;
 
 use std::sync::Arc;
