@@ -22,7 +22,13 @@ impl Posix {
         }
     }
 
-    async fn lookup_name(&self, call: &Call, parent: Gfid, name: Name, xdata: Xdata) -> FopResult<reply::Lookup> {
+    async fn lookup_name(
+        &self,
+        call: &Call,
+        parent: Gfid,
+        name: Name,
+        xdata: Xdata,
+    ) -> FopResult<reply::Lookup> {
         if is_dot_glusterfs(parent, &name) {
             return Err(Errno::PERM.into());
         }
@@ -78,7 +84,11 @@ impl Posix {
         if execute { Err(Errno::ACCESS.into()) } else { Ok(reply::Done::default()) }
     }
 
-    pub(super) async fn serve_readlink(&self, _: &Call, req: request::Readlink) -> FopResult<reply::Readlink> {
+    pub(super) async fn serve_readlink(
+        &self,
+        _: &Call,
+        req: request::Readlink,
+    ) -> FopResult<reply::Readlink> {
         let gfid = self.gfid_of_loc(req.loc).await?;
         let object = self.object(gfid).await.map_err(stale_errno)?;
         let size = req.size as usize;
@@ -125,7 +135,14 @@ pub(super) fn is_dot_glusterfs(parent: Gfid, name: &Name) -> bool {
     parent.is_root() && name.as_c_str() == super::brick::DOT_GLUSTERFS
 }
 
-fn lookup_entry(brick: &Arc<Brick>, parent: Gfid, dir: &File, name: &Name, pid: i32, xdata: Xdata) -> FopResult<reply::Lookup> {
+fn lookup_entry(
+    brick: &Arc<Brick>,
+    parent: Gfid,
+    dir: &File,
+    name: &Name,
+    pid: i32,
+    xdata: Xdata,
+) -> FopResult<reply::Lookup> {
     let here = XattrTarget::At(dir.fd(), name.as_c_str());
     let entry = brick.sys.stat_at(dir.fd(), name.as_c_str());
     let postparent = brick.attrs_of_fd(parent, dir)?.iatt;
@@ -151,16 +168,31 @@ fn lookup_entry(brick: &Arc<Brick>, parent: Gfid, dir: &File, name: &Name, pid: 
         stat
     };
     let attrs = brick.attrs(gfid, stat, here).map_err(failed)?;
-    let xdata = fill::answer(brick, &Filled { gfid, attrs: &attrs, target: here, pid, parent: Some((parent, name)) }, &xdata);
+    let xdata = fill::answer(
+        brick,
+        &Filled { gfid, attrs: &attrs, target: here, pid, parent: Some((parent, name)) },
+        &xdata,
+    );
     Ok(reply::Lookup { iatt: attrs.iatt, postparent, xdata })
 }
 
-fn lookup_open(brick: &Arc<Brick>, gfid: Gfid, dir: &File, pid: i32, xdata: &Xdata) -> FopResult<reply::Lookup> {
+fn lookup_open(
+    brick: &Arc<Brick>,
+    gfid: Gfid,
+    dir: &File,
+    pid: i32,
+    xdata: &Xdata,
+) -> FopResult<reply::Lookup> {
     let attrs = brick.attrs_of_fd(gfid, dir)?;
     Ok(nameless(brick, gfid, &attrs, XattrTarget::Fd(dir.fd()), pid, xdata))
 }
 
-fn lookup_object(brick: &Arc<Brick>, gfid: Gfid, pid: i32, xdata: &Xdata) -> FopResult<(reply::Lookup, Object)> {
+fn lookup_object(
+    brick: &Arc<Brick>,
+    gfid: Gfid,
+    pid: i32,
+    xdata: &Xdata,
+) -> FopResult<(reply::Lookup, Object)> {
     let (object, stat) = match brick.object(gfid) {
         Err(Errno::NOENT) if xdata.is_set(keys::UNLINKED_LOOKUP) => {
             let parked = Object::Parked(super::handle::gfid_name(gfid));
@@ -175,7 +207,14 @@ fn lookup_object(brick: &Arc<Brick>, gfid: Gfid, pid: i32, xdata: &Xdata) -> Fop
     Ok((reply, object))
 }
 
-fn nameless(brick: &Arc<Brick>, gfid: Gfid, attrs: &Attrs, target: XattrTarget<'_>, pid: i32, xdata: &Xdata) -> reply::Lookup {
+fn nameless(
+    brick: &Arc<Brick>,
+    gfid: Gfid,
+    attrs: &Attrs,
+    target: XattrTarget<'_>,
+    pid: i32,
+    xdata: &Xdata,
+) -> reply::Lookup {
     let xdata = fill::answer(brick, &Filled { gfid, attrs, target, pid, parent: None }, xdata);
     reply::Lookup { iatt: attrs.iatt, postparent: Iatt::default(), xdata }
 }

@@ -35,18 +35,18 @@ mod background;
 pub mod boot;
 pub mod brick;
 pub mod data;
+mod entry;
 pub mod gfid2path;
 pub mod handle;
-mod entry;
 mod lookup;
 pub mod mdata;
 mod open_counts;
-#[cfg(test)]
-pub(crate) mod testkit;
 pub mod options;
 mod readdir;
 mod statfs;
 pub mod stripes;
+#[cfg(test)]
+pub(crate) mod testkit;
 mod warm;
 mod xattr;
 

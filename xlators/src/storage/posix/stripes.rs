@@ -28,7 +28,12 @@ impl Default for Stripes {
 impl Stripes {
     /// Waits for all of `keys`. For helper threads.
     pub fn lock(&self, keys: &[u64]) -> Held<'_> {
-        Held(indices(keys).into_iter().map(|at| self.0[at].lock().unwrap_or_else(PoisonError::into_inner)).collect())
+        Held(
+            indices(keys)
+                .into_iter()
+                .map(|at| self.0[at].lock().unwrap_or_else(PoisonError::into_inner))
+                .collect(),
+        )
     }
 
     /// All of `keys`, or `None` when one is taken. For cores.

@@ -3,9 +3,9 @@
 //! Every change is bracketed by the attributes before and after it; the client's times are read once, and moved in what was
 //! read. A change that suspends in the middle reads them again, because others may have moved them meanwhile.
 
-pub mod fd;
 mod checksum;
 mod copy;
+pub mod fd;
 mod open;
 mod read;
 mod seek;
@@ -65,7 +65,11 @@ impl Site {
     }
 
     /// One blocking change between both.
-    fn change(&self, brick: &Brick, change: impl FnOnce(&Attrs) -> SysResult<()>) -> SysResult<reply::Changed> {
+    fn change(
+        &self,
+        brick: &Brick,
+        change: impl FnOnce(&Attrs) -> SysResult<()>,
+    ) -> SysResult<reply::Changed> {
         let pre = self.before(brick)?;
         change(&pre)?;
         let post = self.after(brick, &pre)?;

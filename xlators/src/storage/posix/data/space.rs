@@ -132,7 +132,11 @@ impl Posix {
 }
 
 fn place_of_cut(size: u64, len: u64, warmth: Warmth) -> (Class, Warmth) {
-    if size.saturating_sub(len) > QUICK_CUT { (Class::LargeFree, warmth) } else { (Class::AttrChange, warmth) }
+    if size.saturating_sub(len) > QUICK_CUT {
+        (Class::LargeFree, warmth)
+    } else {
+        (Class::AttrChange, warmth)
+    }
 }
 
 fn open_for_cut(brick: &Arc<Brick>, gfid: Gfid) -> SysResult<Arc<kiln_uring::File>> {

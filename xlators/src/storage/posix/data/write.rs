@@ -40,7 +40,11 @@ struct Before {
 }
 
 impl Posix {
-    pub(in crate::storage::posix) async fn serve_writev(&self, call: &Call, req: request::Writev) -> FopResult<reply::Written> {
+    pub(in crate::storage::posix) async fn serve_writev(
+        &self,
+        call: &Call,
+        req: request::Writev,
+    ) -> FopResult<reply::Written> {
         let file = self.fd_file(&req.fd).await?;
         let opened_with = req.fd.storage::<PosixFd>().map_or(OpenFlags::empty(), |state| state.flags);
         let direct = self.direct_file(&req.fd, req.flags, req.offset, req.data.len()).await;

@@ -12,7 +12,14 @@ use crate::types::{Gfid, Name, Xdata};
 ///
 /// # Errors
 /// `ENODATA` when the lookup brought none.
-pub fn adopt(brick: &Arc<Brick>, parent: Gfid, dir: &File, name: &Name, stat: &Stat, xdata: &Xdata) -> Result<Gfid, Errno> {
+pub fn adopt(
+    brick: &Arc<Brick>,
+    parent: Gfid,
+    dir: &File,
+    name: &Name,
+    stat: &Stat,
+    xdata: &Xdata,
+) -> Result<Gfid, Errno> {
     let _ = (brick, parent, dir, name, stat, xdata);
     Err(Errno::NODATA)
 }
