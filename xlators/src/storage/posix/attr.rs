@@ -29,9 +29,14 @@ struct Change {
 }
 
 impl Posix {
-    pub(super) async fn serve_setattr(&self, call: &Call, req: request::Setattr) -> FopResult<reply::Changed> {
+    pub(super) async fn serve_setattr(
+        &self,
+        call: &Call,
+        req: request::Setattr,
+    ) -> FopResult<reply::Changed> {
         let gfid = self.gfid_of_loc(req.loc).await?;
-        let change = Change { gfid, attr: req.attr, times: *call.times(), pid: call.caller().pid, xdata: req.xdata };
+        let change =
+            Change { gfid, attr: req.attr, times: *call.times(), pid: call.caller().pid, xdata: req.xdata };
         if let Some(dir) = self.cached_directory(gfid) {
             let job = move |brick: &Arc<Brick>| change.apply(brick, &Place::Open(&dir));
             let changed = self.run(Class::AttrChange, Warmth::Warm, job).await;
@@ -53,7 +58,11 @@ impl Posix {
         Ok(changed)
     }
 
-    pub(super) async fn serve_fsetattr(&self, call: &Call, req: request::Fsetattr) -> FopResult<reply::Changed> {
+    pub(super) async fn serve_fsetattr(
+        &self,
+        call: &Call,
+        req: request::Fsetattr,
+    ) -> FopResult<reply::Changed> {
         let file = self.fd_file(&req.fd).await?;
         let (gfid, pid) = (req.fd.gfid(), call.caller().pid);
         let change = Change { gfid, attr: req.attr, times: *call.times(), pid, xdata: req.xdata };
@@ -254,7 +263,8 @@ mod tests {
         kit.run(async |client| {
             let times = |iatt: &crate::types::Iatt| (iatt.ctime.sec, iatt.mtime.sec, iatt.atime.sec);
             // Times alone make no attribute; the inode's own count.
-            let pure = Client { times: CallTimes { stamp: at(500), ..CallTimes::default() }, ..client.clone() };
+            let pure =
+                Client { times: CallTimes { stamp: at(500), ..CallTimes::default() }, ..client.clone() };
             set(&pure, gfid(1), change(V::ATIME | V::MTIME)).await;
             assert_eq!(kit.brick().xattr(gfid(1), crate::keys::MDATA), None);
             // A flagged change makes it.

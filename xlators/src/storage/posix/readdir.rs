@@ -71,7 +71,11 @@ impl Posix {
         Ok(reply::Done::default())
     }
 
-    pub(super) async fn serve_readdir(&self, call: &Call, req: request::Readdir) -> FopResult<reply::Entries> {
+    pub(super) async fn serve_readdir(
+        &self,
+        call: &Call,
+        req: request::Readdir,
+    ) -> FopResult<reply::Entries> {
         let listing = Listing {
             gfid: req.fd.gfid(),
             offset: req.offset,
@@ -84,7 +88,11 @@ impl Posix {
         self.list(req.fd, listing).await
     }
 
-    pub(super) async fn serve_readdirp(&self, call: &Call, req: request::Readdirp) -> FopResult<reply::Entries> {
+    pub(super) async fn serve_readdirp(
+        &self,
+        call: &Call,
+        req: request::Readdirp,
+    ) -> FopResult<reply::Entries> {
         if req.xdata.contains(keys::ANCESTRY_DENTRY) {
             return self.list_ancestors(&req.fd).await;
         }
@@ -111,10 +119,11 @@ impl Posix {
             let job = move |brick: &Arc<Brick>| listing.run(brick, &*reopen(brick, &dir)?);
             return self.run(Class::ReadDir, Warmth::Cold, job).await;
         };
-        if known == Warmth::Warm && listing.budget <= quick {
-            if let Some(_alone) = state.try_listing() {
-                return listing.run(&self.brick, &dir);
-            }
+        if known == Warmth::Warm
+            && listing.budget <= quick
+            && let Some(_alone) = state.try_listing()
+        {
+            return listing.run(&self.brick, &dir);
         }
         let job = move |brick: &Arc<Brick>| {
             let _alone = fd.storage::<PosixFd>().map(PosixFd::listing);
@@ -267,7 +276,8 @@ mod tests {
             loop {
                 let size = [700, 2000, 9000, 40_000][step % 4];
                 let reply = page(&client, &fd, size, offset).await.unwrap();
-                let counted: usize = reply.entries.iter().map(|entry| 209 + entry.name.as_bytes().len()).sum();
+                let counted: usize =
+                    reply.entries.iter().map(|entry| 209 + entry.name.as_bytes().len()).sum();
                 assert!(counted <= size as usize);
                 seen.extend(reply.entries.iter().map(text));
                 if reply.eof {
@@ -335,12 +345,17 @@ mod tests {
             let fd = opened(&client, Gfid::ROOT).await;
             let plus = |fd: FdRef, xdata| {
                 let client = client.clone();
-                async move { client.readdirp(request::Readdirp { fd, size: 8000, offset: 0, xdata }).await.unwrap() }
+                async move {
+                    client.readdirp(request::Readdirp { fd, size: 8000, offset: 0, xdata }).await.unwrap()
+                }
             };
             for _ in 0..2 {
                 let reply = plus(Arc::clone(&fd), Xdata::NONE).await;
                 let find = |name: &str| reply.entries.iter().find(|entry| text(entry) == name).unwrap();
-                let stat = client.stat(request::Stat { loc: Loc::object(gfid(1)), xdata: Xdata::NONE }).await.unwrap();
+                let stat = client
+                    .stat(request::Stat { loc: Loc::object(gfid(1)), xdata: Xdata::NONE })
+                    .await
+                    .unwrap();
                 assert_eq!(find("f").iatt, stat.iatt);
                 assert_eq!(find("f").ino, gfid(1).ino());
                 assert_eq!(find(".").iatt.gfid, Gfid::ROOT);

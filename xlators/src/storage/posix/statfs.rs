@@ -12,7 +12,8 @@ use crate::types::Xdata;
 impl Posix {
     pub(super) async fn serve_statfs(&self, _: request::Statfs) -> FopResult<reply::Statfs> {
         self.brick.check_health()?;
-        let found = self.run(Class::FdMetadata, Warmth::Warm, |brick| brick.sys.statfs(brick.root.fd())).await?;
+        let found =
+            self.run(Class::FdMetadata, Warmth::Warm, |brick| brick.sys.statfs(brick.root.fd())).await?;
         Ok(reply::Statfs { statfs: for_clients(found, &self.brick.settings()), xdata: Xdata::NONE })
     }
 }

@@ -64,7 +64,13 @@ impl Batch {
     ///
     /// # Errors
     /// Those of `fsync(2)` or `syncfs(2)`.
-    pub async fn sync(&self, core: &Core, brick: &Arc<Brick>, file: &Arc<File>, data_only: bool) -> SysResult<()> {
+    pub async fn sync(
+        &self,
+        core: &Core,
+        brick: &Arc<Brick>,
+        file: &Arc<File>,
+        data_only: bool,
+    ) -> SysResult<()> {
         if brick.settings().batch_fsync_mode == BatchFsyncMode::None {
             return core.fsync(file, data_only).await;
         }
@@ -87,7 +93,8 @@ async fn serve(core: Core, brick: Arc<Brick>, state: Rc<State>) {
             state.serving.set(false);
             return;
         }
-        let files: Vec<_> = batch.iter().map(|waiting| (Arc::clone(&waiting.file), waiting.data_only)).collect();
+        let files: Vec<_> =
+            batch.iter().map(|waiting| (Arc::clone(&waiting.file), waiting.data_only)).collect();
         let mode = settings.batch_fsync_mode;
         let results = core.run(Class::Scan, Warmth::Cold, move |sys| sync_all(sys, mode, &files)).await;
         for (waiting, result) in batch.iter().zip(results) {

@@ -31,7 +31,9 @@ pub async fn run(core: Core, brick: Arc<Brick>) {
         let result = if limit.is_zero() {
             checked.await
         } else {
-            core.timeout(limit, checked).await.unwrap_or_else(|_| Err(format!("the check took longer than {limit:?}")))
+            core.timeout(limit, checked)
+                .await
+                .unwrap_or_else(|_| Err(format!("the check took longer than {limit:?}")))
         };
         if let Err(reason) = result {
             return brick.fail(reason);
@@ -62,7 +64,11 @@ fn check_path(brick: &Arc<Brick>) -> Result<(), String> {
     let there = File::new(Arc::clone(&brick.sys), there);
     let there = brick.sys.stat(there.fd()).map_err(seen)?;
     let ours = brick.sys.stat(brick.root.fd()).map_err(seen)?;
-    if (there.dev, there.ino) == (ours.dev, ours.ino) { Ok(()) } else { Err(format!("{path} is another directory now")) }
+    if (there.dev, there.ino) == (ours.dev, ours.ino) {
+        Ok(())
+    } else {
+        Err(format!("{path} is another directory now"))
+    }
 }
 
 fn check_disk(brick: &Arc<Brick>) -> Result<(), (&'static str, Errno)> {

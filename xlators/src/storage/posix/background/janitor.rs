@@ -132,7 +132,13 @@ impl Purge<'_> {
                 self.remove_dir_handle(gfid, parent, &own)?;
             }
             let fresh = self.fresh_name();
-            return Ok(sys.rename_at(dir.fd(), name, self.brick.landfill_dir.fd(), &fresh, RenameFlags::NOREPLACE)?);
+            return Ok(sys.rename_at(
+                dir.fd(),
+                name,
+                self.brick.landfill_dir.fd(),
+                &fresh,
+                RenameFlags::NOREPLACE,
+            )?);
         }
         let inside = self.brick.open_subdir(dir, &own)?;
         self.empty(&inside, gfid, depth + 1)?;
@@ -143,7 +149,13 @@ impl Purge<'_> {
         Ok(sys.unlink_at(dir.fd(), name, AtFlags::REMOVEDIR)?)
     }
 
-    fn remove_leaf(&self, dir: &File, parent: Option<Gfid>, name: &CStr, gfid: Option<Gfid>) -> SysResult<()> {
+    fn remove_leaf(
+        &self,
+        dir: &File,
+        parent: Option<Gfid>,
+        name: &CStr,
+        gfid: Option<Gfid>,
+    ) -> SysResult<()> {
         let sys = &self.brick.sys;
         let Some(gfid) = gfid else { return sys.unlink_at(dir.fd(), name, AtFlags::empty()) };
         let _held = self.brick.objects.lock(&[stripes::object_key(gfid)]);

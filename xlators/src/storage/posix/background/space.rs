@@ -26,7 +26,9 @@ pub async fn run(core: Core, brick: Arc<Brick>) {
 pub fn check(brick: &Brick) {
     let statfs = match brick.sys.statfs(brick.root.fd()) {
         Ok(statfs) => statfs,
-        Err(errno) => return tracing::warn!(brick = %brick.path.display(), %errno, "cannot tell how full it is"),
+        Err(errno) => {
+            return tracing::warn!(brick = %brick.path.display(), %errno, "cannot tell how full it is");
+        }
     };
     let full = is_full(&statfs, brick.settings().reserve);
     if brick.full.swap(full, Ordering::Relaxed) != full {

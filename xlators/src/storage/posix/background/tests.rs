@@ -44,7 +44,8 @@ fn a_dead_disk_stops_the_brick() {
     kit.run(async |client| {
         client.graph.start();
         let fd = Fd::file(gfid(1), 0, 1);
-        let open = request::Open { loc: Loc::object(gfid(1)), flags: 0, fd: Arc::clone(&fd), xdata: Xdata::NONE };
+        let open =
+            request::Open { loc: Loc::object(gfid(1)), flags: 0, fd: Arc::clone(&fd), xdata: Xdata::NONE };
         client.open(open).await.unwrap();
         client.core().sleep(Duration::from_secs(10)).await;
         kit.sim.kernel().fail_some(Syscall::Fsync, 1000, Errno::IO);
@@ -115,7 +116,8 @@ fn the_reserve_is_noticed_and_so_is_its_end() {
 fn plant_dir(brick: &Brick, parent: &File, parent_gfid: Gfid, text: &str, gfid: Gfid) -> Arc<File> {
     let (sys, cname) = (&brick.sys, CString::new(text).unwrap());
     sys.mkdir_at(parent.fd(), &cname, 0o755).unwrap();
-    sys.setxattr(XattrTarget::At(parent.fd(), &cname), keys::GFID, gfid.as_bytes(), XattrFlags::CREATE).unwrap();
+    sys.setxattr(XattrTarget::At(parent.fd(), &cname), keys::GFID, gfid.as_bytes(), XattrFlags::CREATE)
+        .unwrap();
     let handle = HandlePath::new(gfid);
     let _ = sys.mkdir_at(brick.dot.fd(), &handle.leaf_dir(), 0o700);
     sys.symlink_at(&directory_target(parent_gfid, &name(text)), brick.dot.fd(), handle.as_c_str()).unwrap();
@@ -153,7 +155,10 @@ fn landfill_is_emptied_with_all_handles() {
     assert!(is_empty(&brick));
     assert_eq!(brick.handle_links(gfid_n(2001)), 2, "the file with another name keeps its handle");
     assert_eq!(brick.handle_links(gfid_n(2002)), 0);
-    assert!(brick.sys.stat_at(brick.unlink_dir.fd(), &gfid_name(gfid_n(2002))).is_ok(), "the open file is parked");
+    assert!(
+        brick.sys.stat_at(brick.unlink_dir.fd(), &gfid_name(gfid_n(2002))).is_ok(),
+        "the open file is parked"
+    );
     for n in (0..150).chain(1000..1150).chain([2000]).chain(2003..2700) {
         assert_eq!(brick.stat_handle(gfid_n(n)).unwrap_err(), Errno::NOENT, "{n}");
     }

@@ -17,7 +17,10 @@ use crate::types::{Value, Xdata};
 const STEP: usize = 256 << 10;
 
 impl Posix {
-    pub(in crate::storage::posix) async fn serve_rchecksum(&self, req: request::Rchecksum) -> FopResult<reply::Rchecksum> {
+    pub(in crate::storage::posix) async fn serve_rchecksum(
+        &self,
+        req: request::Rchecksum,
+    ) -> FopResult<reply::Rchecksum> {
         let file = self.fd_file(&req.fd).await?;
         let asks_for_zeros = req.xdata.contains(keys::CHECK_ZERO_FILLED);
         let job = move |brick: &Arc<Brick>| -> FopResult<reply::Rchecksum> {

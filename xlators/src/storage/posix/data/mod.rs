@@ -3,9 +3,9 @@
 //! Every change is bracketed by the attributes before and after it; the client's times are read once, and moved in what was
 //! read. A change that suspends in the middle reads them again, because others may have moved them meanwhile.
 
-pub mod fd;
 mod checksum;
 mod copy;
+pub mod fd;
 mod open;
 mod read;
 mod seek;
@@ -65,11 +65,29 @@ impl Site {
     }
 
     /// One blocking change between both.
-    fn change(&self, brick: &Brick, change: impl FnOnce(&Attrs) -> SysResult<()>) -> SysResult<reply::Changed> {
+    fn change(
+        &self,
+        brick: &Brick,
+        change: impl FnOnce(&Attrs) -> SysResult<()>,
+    ) -> SysResult<reply::Changed> {
         let pre = self.before(brick)?;
         change(&pre)?;
         let post = self.after(brick, &pre)?;
         Ok(reply::Changed { pre: pre.iatt, post: post.iatt, xdata: Xdata::NONE })
+    }
+}
+
+/// Whether data can be there at all. The ring takes the offset -1 for "where the descriptor stands", so no such number may
+/// get so far.
+///
+/// # Errors
+/// `EINVAL` for an offset beyond the largest file, `EFBIG` when only the end of the range is.
+fn check_offset(offset: u64, len: u64) -> SysResult<()> {
+    const LARGEST: u64 = i64::MAX as u64;
+    match offset.checked_add(len) {
+        Some(end) if end <= LARGEST => Ok(()),
+        _ if offset <= LARGEST => Err(Errno::FBIG),
+        _ => Err(Errno::INVAL),
     }
 }
 

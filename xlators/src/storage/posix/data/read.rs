@@ -10,8 +10,8 @@ use crate::call::Call;
 use crate::error::FopResult;
 use crate::fd::FdRef;
 use crate::fop::{reply, request};
-use crate::storage::posix::{Brick, Posix};
 use crate::storage::posix::mdata::Role;
+use crate::storage::posix::{Brick, Posix};
 use crate::types::Xdata;
 
 /// Longest read in bytes; the answer to a longer one is this short. GlusterFS's clients ask for at most 1 MiB.
@@ -22,10 +22,15 @@ const LONGEST: u32 = 16 << 20;
 const DIRECT_UNIT: u64 = 512;
 
 impl Posix {
-    pub(in crate::storage::posix) async fn serve_readv(&self, call: &Call, req: request::Readv) -> FopResult<reply::Read> {
+    pub(in crate::storage::posix) async fn serve_readv(
+        &self,
+        call: &Call,
+        req: request::Readv,
+    ) -> FopResult<reply::Read> {
         if req.size == 0 {
             return Err(Errno::INVAL.into());
         }
+        super::check_offset(req.offset, 0)?;
         let file = self.fd_file(&req.fd).await?;
         let gfid = req.fd.gfid();
         let mut data = self.core.buffer(req.size.min(LONGEST) as usize);
@@ -49,7 +54,13 @@ impl Posix {
     }
 
     /// The descriptor for I/O past the page cache, if the request wants it and its place and length allow it.
-    pub(super) async fn direct_file(&self, fd: &FdRef, flags: u32, offset: u64, len: usize) -> Option<Arc<File>> {
+    pub(super) async fn direct_file(
+        &self,
+        fd: &FdRef,
+        flags: u32,
+        offset: u64,
+        len: usize,
+    ) -> Option<Arc<File>> {
         let state = fd.storage::<PosixFd>()?;
         let asked = (state.flags | OpenFlags::from_bits_retain(flags)).contains(OpenFlags::DIRECT);
         if !asked && !self.brick.o_direct() {
@@ -61,7 +72,8 @@ impl Posix {
         if !state.tried_direct() {
             let held = Arc::clone(fd);
             let job = move |brick: &Arc<Brick>| {
-                held.storage::<PosixFd>().map_or(Err(Errno::BADF), |state| state.open_direct(brick, held.gfid()))
+                held.storage::<PosixFd>()
+                    .map_or(Err(Errno::BADF), |state| state.open_direct(brick, held.gfid()))
             };
             if let Err(errno) = self.run(Class::Open, Warmth::Warm, job).await {
                 tracing::debug!(gfid = %fd.gfid(), %errno, "cannot be opened past the page cache, which serves it");

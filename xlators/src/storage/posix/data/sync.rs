@@ -15,7 +15,11 @@ impl Posix {
         Ok(reply::Done::default())
     }
 
-    pub(in crate::storage::posix) async fn serve_fsync(&self, call: &Call, req: request::Fsync) -> FopResult<reply::Changed> {
+    pub(in crate::storage::posix) async fn serve_fsync(
+        &self,
+        call: &Call,
+        req: request::Fsync,
+    ) -> FopResult<reply::Changed> {
         let site = self.site(call, &req.fd).await?;
         let pre = site.before(&self.brick)?;
         if req.xdata.contains(keys::BATCH_FSYNC) {
@@ -28,7 +32,10 @@ impl Posix {
     }
 
     /// Stock does nothing here; entries are on stable storage after this one.
-    pub(in crate::storage::posix) async fn serve_fsyncdir(&self, req: request::Fsyncdir) -> FopResult<reply::Done> {
+    pub(in crate::storage::posix) async fn serve_fsyncdir(
+        &self,
+        req: request::Fsyncdir,
+    ) -> FopResult<reply::Done> {
         let dir = self.fd_file(&req.fd).await?;
         match self.core.fsync(&dir, req.data_only).await {
             // File systems that cannot sync a directory have nothing to sync.
