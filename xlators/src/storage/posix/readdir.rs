@@ -119,10 +119,11 @@ impl Posix {
             let job = move |brick: &Arc<Brick>| listing.run(brick, &*reopen(brick, &dir)?);
             return self.run(Class::ReadDir, Warmth::Cold, job).await;
         };
-        if known == Warmth::Warm && listing.budget <= quick {
-            if let Some(_alone) = state.try_listing() {
-                return listing.run(&self.brick, &dir);
-            }
+        if known == Warmth::Warm
+            && listing.budget <= quick
+            && let Some(_alone) = state.try_listing()
+        {
+            return listing.run(&self.brick, &dir);
         }
         let job = move |brick: &Arc<Brick>| {
             let _alone = fd.storage::<PosixFd>().map(PosixFd::listing);

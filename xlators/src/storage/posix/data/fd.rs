@@ -180,8 +180,7 @@ impl Default for Anonymous {
 
 impl Anonymous {
     /// How many are open.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(in crate::storage::posix) fn len(&self) -> usize {
         self.files.borrow().len()
     }
 

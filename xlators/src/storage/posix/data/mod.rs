@@ -77,6 +77,20 @@ impl Site {
     }
 }
 
+/// Whether data can be there at all. The ring takes the offset -1 for "where the descriptor stands", so no such number may
+/// get so far.
+///
+/// # Errors
+/// `EINVAL` for an offset beyond the largest file, `EFBIG` when only the end of the range is.
+fn check_offset(offset: u64, len: u64) -> SysResult<()> {
+    const LARGEST: u64 = i64::MAX as u64;
+    match offset.checked_add(len) {
+        Some(end) if end <= LARGEST => Ok(()),
+        _ if offset <= LARGEST => Err(Errno::FBIG),
+        _ => Err(Errno::INVAL),
+    }
+}
+
 /// Whether the caller must leave the reserve alone, and it is reached.
 fn is_short_of_space(brick: &Brick, call: &Call, xdata: &Xdata) -> bool {
     brick.check_space(call.caller(), xdata).is_err()

@@ -30,6 +30,7 @@ impl Posix {
         if req.size == 0 {
             return Err(Errno::INVAL.into());
         }
+        super::check_offset(req.offset, 0)?;
         let file = self.fd_file(&req.fd).await?;
         let gfid = req.fd.gfid();
         let mut data = self.core.buffer(req.size.min(LONGEST) as usize);

@@ -16,8 +16,8 @@ use crate::storage::posix::lookup::stale_errno;
 use crate::storage::posix::{Brick, Object, Posix};
 use crate::types::{Gfid, Xdata};
 
-/// Cutting off more than this much is left to a helper thread: it takes as long as there are extents.
-const QUICK_CUT: u64 = 1 << 20;
+/// A change of more bytes than this is left to a helper thread: it takes as long as there are extents.
+const QUICK: u64 = 1 << 20;
 
 /// Zeros written at once where the file system cannot zero a range by itself.
 const ZEROS: usize = 1 << 20;
@@ -113,6 +113,8 @@ impl Posix {
     ) -> FopResult<reply::Changed> {
         let site = self.site(call, fd).await?;
         let short_of_space = is_short_of_space(&self.brick, call, xdata);
+        let slow = short_of_space || len > QUICK || matches!(range, Range::Zero { durable: true });
+        let class = if slow { Class::LargeFree } else { Class::AttrChange };
         let job = move |brick: &Arc<Brick>| {
             site.change(brick, |pre| {
                 if short_of_space {
@@ -121,7 +123,7 @@ impl Posix {
                 range.apply(brick, &site, offset, len)
             })
         };
-        Ok(self.run(Class::LargeFree, Warmth::Cold, job).await?)
+        Ok(self.run(class, Warmth::Warm, job).await?)
     }
 
     /// The file of a descriptor that is about to change.
@@ -132,11 +134,7 @@ impl Posix {
 }
 
 fn place_of_cut(size: u64, len: u64, warmth: Warmth) -> (Class, Warmth) {
-    if size.saturating_sub(len) > QUICK_CUT {
-        (Class::LargeFree, warmth)
-    } else {
-        (Class::AttrChange, warmth)
-    }
+    if size.saturating_sub(len) > QUICK { (Class::LargeFree, warmth) } else { (Class::AttrChange, warmth) }
 }
 
 fn open_for_cut(brick: &Arc<Brick>, gfid: Gfid) -> SysResult<Arc<kiln_uring::File>> {
@@ -168,9 +166,7 @@ impl Range {
 }
 
 fn write_zeros(brick: &Brick, site: &Site, offset: u64, len: u64) -> SysResult<()> {
-    if i64::try_from(offset.saturating_add(len)).is_err() {
-        return Err(Errno::FBIG);
-    }
+    super::check_offset(offset, len)?;
     let zeros = vec![0; usize::try_from(len).unwrap_or(ZEROS).min(ZEROS)];
     let mut done = 0;
     while done < len {

@@ -11,7 +11,7 @@ use kiln_uring::sys::{OpenFlags, XattrFlags};
 use kiln_uring::{Buf, Class, DataMode, Errno, File, SysResult, Warmth};
 
 use super::fd::PosixFd;
-use super::{Site, check_allocated, count_opens, is_short_of_space};
+use super::{Site, check_allocated, check_offset, count_opens, is_short_of_space};
 use crate::call::Call;
 use crate::error::FopResult;
 use crate::fop::{reply, request};
@@ -45,6 +45,7 @@ impl Posix {
         call: &Call,
         req: request::Writev,
     ) -> FopResult<reply::Written> {
+        check_offset(req.offset, req.data.len() as u64)?;
         let file = self.fd_file(&req.fd).await?;
         let opened_with = req.fd.storage::<PosixFd>().map_or(OpenFlags::empty(), |state| state.flags);
         let direct = self.direct_file(&req.fd, req.flags, req.offset, req.data.len()).await;
