@@ -1,160 +1,215 @@
-//! A file system in memory behind [`Sys`].
+//! A file system in memory behind [`Sys`](crate::sys::Sys), which answers like ext4 answers root.
+//!
+//! Everything in it is determined by what is called and in which order: the clock stands still unless the simulation
+//! moves it, random numbers come from a seed, and numbers of objects and descriptors are handed out in a fixed way.
+//!
+//! What differs from a mounted ext4:
+//! - The caller is root with an empty umask; no permission is ever checked.
+//! - Sockets, device nodes, and fifos that would wait for their other end cannot be opened (ENXIO).
+//! - `fallocate` can reserve, zero and punch, but not collapse, insert or unshare ranges (EOPNOTSUPP).
+//! - Only file data and the number of objects count against the capacity; directories and attributes are free.
+//! - Extended attributes may be as large as the kernel's general limits allow, unless [`MemFs::set_xattr_room`] says so.
 
-use std::ffi::CStr;
-use std::sync::Arc;
+mod acl;
+mod attrs;
+mod calls;
+mod crash;
+mod data;
+mod faults;
+mod handles;
+mod inode;
+mod io;
+mod names;
+mod open;
+mod state;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod walk;
+mod xattr;
 
-use crate::sys::{
-    AtFlags, DirEntry, Errno, How, OpenFlags, RawFd, ReadFlags, RenameFlags, SeekFrom, Stat, StatFs, Sys,
-    SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use self::crash::Journal;
+use self::faults::Faults;
+use self::state::{Limits, State};
+use self::tree::Tree;
+use crate::sys::{Errno, Timespec};
 
 /// A file system in memory.
-#[derive(Debug)]
-pub struct MemFs {}
+///
+/// `AT_FDCWD` and absolute paths mean its root. Descriptors are large numbers that the real kernel refuses.
+pub struct MemFs {
+    state: Mutex<State>,
+}
 
-impl MemFs {
-    /// An empty file system.
-    #[must_use]
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self {})
+impl std::fmt::Debug for MemFs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = self.lock();
+        f.debug_struct("MemFs")
+            .field("inodes", &state.live.inodes.len())
+            .field("pages", &state.used_pages)
+            .field("open", &state.fds.len())
+            .finish_non_exhaustive()
     }
 }
 
-impl Sys for MemFs {
-    fn openat2(&self, _dir: RawFd, _path: &CStr, _how: How) -> SysResult<RawFd> {
-        Err(Errno::NOSYS)
+impl MemFs {
+    /// An empty file system of 1 TiB with seed 0, at 2020-01-01.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Self::with_seed(0)
     }
-    fn open_by_handle(&self, _mount: RawFd, _handle: &[u8], _flags: OpenFlags) -> SysResult<RawFd> {
-        Err(Errno::NOSYS)
+
+    /// An empty file system whose random numbers come from `seed`.
+    #[must_use]
+    pub fn with_seed(seed: u64) -> Arc<Self> {
+        let now = Timespec { sec: 1_577_836_800, nsec: 0 };
+        let limits = Limits { pages: 1 << 28, inodes: 1 << 24, xattr_room: usize::MAX };
+        Self::mount(Tree::new(now), now, 1_000_000_000, seed, limits, 1)
     }
-    fn name_to_handle(&self, _dir: RawFd, _path: &CStr) -> SysResult<Vec<u8>> {
-        Err(Errno::NOSYS)
+
+    fn mount(
+        tree: Tree,
+        now: Timespec,
+        monotonic: u64,
+        rng: u64,
+        limits: Limits,
+        next_generation: u32,
+    ) -> Arc<Self> {
+        let last = tree.last_ino().max(10);
+        let state = State {
+            used_pages: tree.page_count(),
+            free_inos: (inode::ROOT + 1..last).rev().filter(|ino| !tree.inodes.contains_key(ino)).collect(),
+            next_ino: last,
+            next_generation,
+            journal: Journal::new(tree.clone()),
+            live: tree,
+            txn: Vec::new(),
+            fds: BTreeMap::new(),
+            free_fds: BTreeSet::new(),
+            opens: BTreeMap::new(),
+            locks: BTreeMap::new(),
+            now,
+            monotonic,
+            rng,
+            limits,
+            cold_names: BTreeSet::new(),
+            cold_data: BTreeSet::new(),
+            faults: Faults::default(),
+        };
+        Arc::new(Self { state: Mutex::new(state) })
     }
-    fn close(&self, _fd: RawFd) {}
-    fn set_flags(&self, _fd: RawFd, _flags: OpenFlags) -> SysResult<()> {
-        Err(Errno::NOSYS)
+
+    /// Nothing is half done when a call panics, so a poisoned lock is as good as any.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    fn lock_exclusive(&self, _fd: RawFd) -> SysResult<()> {
-        Err(Errno::NOSYS)
+
+    /// Sets both clocks: what time stamps get, and the monotonic one in nanoseconds.
+    pub fn set_time(&self, realtime: Timespec, monotonic: u64) {
+        let mut state = self.lock();
+        (state.now, state.monotonic) = (realtime, monotonic);
     }
-    fn stat_at(&self, _dir: RawFd, _path: &CStr) -> SysResult<Stat> {
-        Err(Errno::NOSYS)
+
+    /// Moves both clocks on.
+    pub fn advance(&self, by: Duration) {
+        let mut state = self.lock();
+        let nanos = u64::from(state.now.nsec) + u64::from(by.subsec_nanos());
+        let carry = i64::from(nanos >= 1_000_000_000);
+        state.now.nsec = (nanos % 1_000_000_000) as u32;
+        state.now.sec = state.now.sec.saturating_add_unsigned(by.as_secs()).saturating_add(carry);
+        state.monotonic = state.monotonic.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX));
     }
-    fn stat(&self, _fd: RawFd) -> SysResult<Stat> {
-        Err(Errno::NOSYS)
+
+    /// Starts the random numbers anew.
+    pub fn set_seed(&self, seed: u64) {
+        self.lock().rng = seed;
     }
-    fn chmod(&self, _fd: RawFd, _mode: u32) -> SysResult<()> {
-        Err(Errno::NOSYS)
+
+    /// Sets the capacity: blocks of 4096 bytes for data, and objects. What is already there stays if it is more.
+    pub fn set_capacity(&self, blocks: u64, inodes: u64) {
+        let mut state = self.lock();
+        (state.limits.pages, state.limits.inodes) = (blocks, inodes);
     }
-    fn chmod_at(&self, _dir: RawFd, _path: &CStr, _mode: u32) -> SysResult<()> {
-        Err(Errno::NOSYS)
+
+    /// Limits the names and values of the extended attributes of one object to so many bytes in all (ENOSPC); ext4 has
+    /// about 4000.
+    pub fn set_xattr_room(&self, bytes: usize) {
+        self.lock().limits.xattr_room = bytes;
     }
-    fn chown(&self, _fd: RawFd, _uid: u32, _gid: u32) -> SysResult<()> {
-        Err(Errno::NOSYS)
+
+    /// Empties the caches: until it is used the slow way, each object answers a `RESOLVE_CACHED` walk and each file a
+    /// `RWF_NOWAIT` read with EAGAIN. Everything is in the cache to begin with.
+    pub fn drop_caches(&self) {
+        let mut state = self.lock();
+        state.cold_names = state.live.inodes.keys().copied().collect();
+        state.cold_data = state.cold_names.clone();
     }
-    fn chown_at(&self, _dir: RawFd, _path: &CStr, _uid: u32, _gid: u32) -> SysResult<()> {
-        Err(Errno::NOSYS)
+
+    /// Takes one object, by its number, out of the caches; see [`MemFs::drop_caches`].
+    pub fn make_cold(&self, ino: u64) {
+        let mut state = self.lock();
+        state.cold_names.insert(ino);
+        state.cold_data.insert(ino);
     }
-    fn set_times(&self, _fd: RawFd, _atime: TimeSet, _mtime: TimeSet) -> SysResult<()> {
-        Err(Errno::NOSYS)
+
+    /// Lets the `nth` call from now (1 is the next) of `operation` fail with `errno` and do nothing.
+    ///
+    /// # Panics
+    ///
+    /// If `operation` is not the name of a method of [`Sys`](crate::sys::Sys) that returns a result, or `nth` is 0.
+    pub fn fail(&self, operation: &str, nth: u64, errno: Errno) {
+        self.lock().faults.fail(operation, nth, errno);
     }
-    fn set_times_at(&self, _dir: RawFd, _path: &CStr, _atime: TimeSet, _mtime: TimeSet) -> SysResult<()> {
-        Err(Errno::NOSYS)
+
+    /// Lets the `nth` call from now of `pread`, `pwrite` or `copy_file_range` move at most `len` bytes.
+    ///
+    /// # Panics
+    ///
+    /// If `operation` is none of these, or `nth` is 0.
+    pub fn shorten(&self, operation: &str, nth: u64, len: usize) {
+        self.lock().faults.shorten(operation, nth, len);
     }
-    fn statfs(&self, _fd: RawFd) -> SysResult<StatFs> {
-        Err(Errno::NOSYS)
+
+    /// How often `operation` was called, failures included.
+    #[must_use]
+    pub fn calls(&self, operation: &str) -> u64 {
+        self.lock().faults.calls(operation)
     }
-    fn mkdir_at(&self, _dir: RawFd, _path: &CStr, _mode: u32) -> SysResult<()> {
-        Err(Errno::NOSYS)
+
+    /// How many of the planned faults have not happened yet.
+    #[must_use]
+    pub fn pending_faults(&self) -> usize {
+        self.lock().faults.pending()
     }
-    fn mknod_at(&self, _dir: RawFd, _path: &CStr, _mode: u32, _rdev: u64) -> SysResult<()> {
-        Err(Errno::NOSYS)
+
+    /// How many descriptors are open.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        self.lock().fds.len()
     }
-    fn symlink_at(&self, _target: &CStr, _dir: RawFd, _path: &CStr) -> SysResult<()> {
-        Err(Errno::NOSYS)
+
+    /// What a power cut now would leave, mounted again: no descriptors, no locks, no faults, the same clocks and limits.
+    /// Of what was not synced, `seed` decides how much survives; the model is described in the source of this module's
+    /// `crash` part and in short is: a prefix of the metadata operations, and no unsynced data. `self` stays as it is.
+    #[must_use]
+    pub fn crash(&self, seed: u64) -> Arc<Self> {
+        let state = self.lock();
+        let tree = state.after_power_cut(|pending| {
+            let mut dice = seed;
+            (state::splitmix64(&mut dice) % (pending as u64 + 1)) as usize
+        });
+        Self::mount(tree, state.now, state.monotonic, state.rng ^ seed, state.limits, state.next_generation)
     }
-    fn link_at(&self, _old_dir: RawFd, _old: &CStr, _new_dir: RawFd, _new: &CStr) -> SysResult<()> {
-        Err(Errno::NOSYS)
-    }
-    fn link_fd(&self, _fd: RawFd, _new_dir: RawFd, _new: &CStr) -> SysResult<()> {
-        Err(Errno::NOSYS)
-    }
-    fn unlink_at(&self, _dir: RawFd, _path: &CStr, _flags: AtFlags) -> SysResult<()> {
-        Err(Errno::NOSYS)
-    }
-    fn rename_at(
-        &self,
-        _old_dir: RawFd,
-        _old: &CStr,
-        _new_dir: RawFd,
-        _new: &CStr,
-        _flags: RenameFlags,
-    ) -> SysResult<()> {
-        Err(Errno::NOSYS)
-    }
-    fn readlink_at(&self, _dir: RawFd, _path: &CStr) -> SysResult<Vec<u8>> {
-        Err(Errno::NOSYS)
-    }
-    fn read_dir(&self, _fd: RawFd, _offset: u64, _budget: usize) -> SysResult<Vec<DirEntry>> {
-        Err(Errno::NOSYS)
-    }
-    fn pread(&self, _fd: RawFd, _buf: &mut [u8], _offset: u64, _flags: ReadFlags) -> SysResult<usize> {
-        Err(Errno::NOSYS)
-    }
-    fn pwrite(&self, _fd: RawFd, _buf: &[u8], _offset: u64) -> SysResult<usize> {
-        Err(Errno::NOSYS)
-    }
-    fn ftruncate(&self, _fd: RawFd, _len: u64) -> SysResult<()> {
-        Err(Errno::NOSYS)
-    }
-    fn fallocate(&self, _fd: RawFd, _mode: u32, _offset: u64, _len: u64) -> SysResult<()> {
-        Err(Errno::NOSYS)
-    }
-    fn seek(&self, _fd: RawFd, _to: SeekFrom) -> SysResult<u64> {
-        Err(Errno::NOSYS)
-    }
-    fn copy_file_range(
-        &self,
-        _from: RawFd,
-        _from_offset: u64,
-        _to: RawFd,
-        _to_offset: u64,
-        _len: usize,
-    ) -> SysResult<usize> {
-        Err(Errno::NOSYS)
-    }
-    fn fsync(&self, _fd: RawFd, _data_only: bool) -> SysResult<()> {
-        Err(Errno::NOSYS)
-    }
-    fn syncfs(&self, _fd: RawFd) -> SysResult<()> {
-        Err(Errno::NOSYS)
-    }
-    fn getxattr(&self, _target: XattrTarget<'_>, _name: &CStr, _buf: &mut [u8]) -> SysResult<usize> {
-        Err(Errno::NOSYS)
-    }
-    fn setxattr(
-        &self,
-        _target: XattrTarget<'_>,
-        _name: &CStr,
-        _value: &[u8],
-        _flags: XattrFlags,
-    ) -> SysResult<()> {
-        Err(Errno::NOSYS)
-    }
-    fn listxattr(&self, _target: XattrTarget<'_>, _buf: &mut [u8]) -> SysResult<usize> {
-        Err(Errno::NOSYS)
-    }
-    fn removexattr(&self, _target: XattrTarget<'_>, _name: &CStr) -> SysResult<()> {
-        Err(Errno::NOSYS)
-    }
-    fn monotonic(&self) -> u64 {
-        0
-    }
-    fn realtime(&self) -> Timespec {
-        Timespec::default()
-    }
-    fn random(&self, _buf: &mut [u8]) {}
-    fn is_real(&self) -> bool {
-        false
+
+    /// Whether names, link counts and parents agree everywhere, now and in what a power cut could leave at the least.
+    /// For tests of this file system and of whoever uses it.
+    #[must_use]
+    pub fn is_consistent(&self) -> bool {
+        let state = self.lock();
+        state.live.is_consistent() && state.after_power_cut(|_| 0).is_consistent()
     }
 }
