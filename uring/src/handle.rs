@@ -2,11 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
+
+use slab::Slab;
 
 use crate::buf::{Buf, Pool};
 use crate::driver::Driver;
@@ -46,7 +48,9 @@ pub(crate) struct Inner {
 #[derive(Default)]
 pub(crate) struct Stopping {
     pub(crate) asked: Cell<bool>,
-    pub(crate) waiting: RefCell<Vec<Waker>>,
+    /// The loop ends at the end of this turn.
+    pub(crate) now: Cell<bool>,
+    pub(crate) waiting: RefCell<Slab<Waker>>,
 }
 
 /// What a core is made of.
@@ -225,17 +229,41 @@ impl Core {
 
     /// Waits until the engine is asked to stop.
     pub async fn shutdown_requested(&self) {
-        std::future::poll_fn(|cx| {
-            if self.shutting_down() {
-                return std::task::Poll::Ready(());
-            }
-            let mut waiting = self.0.stopping.waiting.borrow_mut();
-            if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-                waiting.push(cx.waker().clone());
-            }
-            std::task::Poll::Pending
-        })
-        .await;
+        let mut listener = Listener { core: &self.0, key: None };
+        poll_fn(|cx| listener.poll(cx)).await;
+    }
+
+    /// Asks everything on this core to stop, as [`Engine::shutdown`](crate::Engine::shutdown) does on all.
+    pub fn request_shutdown(&self) {
+        self.0.ask_to_stop();
+    }
+}
+
+/// An entry in the list of those who wait for the shutdown, taken out when dropped.
+struct Listener<'a> {
+    core: &'a Inner,
+    key: Option<usize>,
+}
+
+impl Listener<'_> {
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.core.stopping.asked.get() {
+            return Poll::Ready(());
+        }
+        let mut waiting = self.core.stopping.waiting.borrow_mut();
+        match self.key {
+            Some(key) => waiting[key].clone_from(cx.waker()),
+            None => self.key = Some(waiting.insert(cx.waker().clone())),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Listener<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.core.stopping.waiting.borrow_mut().try_remove(key);
+        }
     }
 }
 
@@ -243,7 +271,9 @@ impl Inner {
     /// Tells everybody on this core that the engine stops.
     pub(crate) fn ask_to_stop(&self) {
         self.stopping.asked.set(true);
-        let waiting = self.stopping.waiting.take();
+        // Each takes its own entry out.
+        let waiting: Vec<Waker> =
+            self.stopping.waiting.borrow().iter().map(|(_, waker)| waker.clone()).collect();
         waiting.into_iter().for_each(Waker::wake);
     }
 }

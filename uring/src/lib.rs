@@ -3,6 +3,7 @@
 mod buf;
 mod data;
 mod driver;
+mod engine;
 mod handle;
 mod helper;
 mod join;
@@ -11,6 +12,7 @@ mod mailbox;
 mod oneshot;
 mod op;
 pub mod placement;
+mod reactor;
 pub mod sim;
 mod step;
 pub mod sys;
@@ -20,6 +22,8 @@ mod timer;
 
 pub use buf::{ALIGN, Buf};
 pub use data::DataMode;
+pub use driver::{SetupError, Step};
+pub use engine::{CoreLost, Drained, Engine, EngineConfig};
 pub use handle::Core;
 pub use join::{Elapsed, JoinHandle};
 pub use mailbox::{Closed, Remote};

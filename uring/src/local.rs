@@ -50,9 +50,11 @@ pub(crate) fn register(make: impl FnOnce(u16) -> Arc<Shared>) -> Option<Arc<Shar
 }
 
 /// Takes a core out of the registry. Wakers that still name it wake nobody.
-pub(crate) fn unregister(number: u16) {
+pub(crate) fn unregister(core: &Arc<Shared>) {
     let mut all = REGISTRY.write().unwrap_or_else(PoisonError::into_inner);
-    let gone = all.try_remove(usize::from(number));
+    let number = usize::from(core.number);
+    // The number may have a new owner already.
+    let gone = all.get(number).is_some_and(|found| Arc::ptr_eq(found, core)).then(|| all.remove(number));
     drop(all);
     drop(gone);
 }

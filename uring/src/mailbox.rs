@@ -14,7 +14,7 @@ use std::fmt;
 use std::future::Future;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
 use crossbeam_queue::ArrayQueue;
 
@@ -29,6 +29,12 @@ const PEER_CAPACITY: usize = 256;
 const FOREIGN_CAPACITY: usize = 4096;
 /// Overflowing messages before the first warning.
 const OVERFLOW_WARN: usize = 1024;
+
+/// Numbers engines, real and simulated.
+pub(crate) fn next_engine() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 /// A job for a core.
 pub(crate) type Job = Box<dyn FnOnce(&Core) + Send>;
@@ -56,10 +62,8 @@ pub(crate) struct Shared {
     bell: Option<OwnedFd>,
     asleep: AtomicBool,
     closed: AtomicBool,
-    /// Tasks that wait for their turn, as of the last loop turn.
-    runnable: AtomicUsize,
-    /// Tasks alive and messages not sent yet, as of the last loop turn.
-    pending: AtomicUsize,
+    /// Tasks and messages that wait for their turn, as of the last loop turn.
+    waiting: AtomicUsize,
 }
 
 impl Shared {
@@ -72,8 +76,7 @@ impl Shared {
             bell,
             asleep: AtomicBool::new(false),
             closed: AtomicBool::new(false),
-            runnable: AtomicUsize::new(0),
-            pending: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
         }
     }
 
@@ -115,15 +118,9 @@ impl Shared {
         while self.inbox.pop().is_some() {}
     }
 
-    /// Publishes figures for other threads.
-    pub(crate) fn publish(&self, runnable: usize, pending: usize) {
-        self.runnable.store(runnable, Ordering::Relaxed);
-        self.pending.store(pending, Ordering::Relaxed);
-    }
-
-    /// Whether anything is alive or under way here, as of the last loop turn.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.pending.load(Ordering::Relaxed) == 0 && self.inbox.is_empty()
+    /// Publishes what waits here, for [`Remote::load`].
+    pub(crate) fn publish(&self, waiting: usize) {
+        self.waiting.store(waiting, Ordering::Relaxed);
     }
 
     /// Sends from a thread that is no core of this engine: waits while the queue is full.
@@ -277,6 +274,11 @@ impl Mail {
         waiting
     }
 
+    /// Messages to other cores that found no room yet.
+    pub(crate) fn overflowed(&self) -> usize {
+        self.outboxes.borrow().iter().flatten().map(|outbox| outbox.overflow.len()).sum()
+    }
+
     /// The next message for this core, from wherever. `first` rotates the order in which peers are asked.
     pub(crate) fn receive(&self, shared: &Shared, first: usize) -> Option<Message> {
         if let Some(message) = self.own.borrow_mut().pop_front() {
@@ -343,10 +345,10 @@ impl Remote {
         self.0.id
     }
 
-    /// Tasks that wait for their turn, as of the core's last loop turn, and messages from foreign threads that wait now: a
-    /// hint for spreading load, nothing more.
+    /// Tasks and messages that waited for their turn at the end of the core's last loop turn: a hint for spreading load,
+    /// nothing more.
     #[must_use]
     pub fn load(&self) -> usize {
-        self.0.runnable.load(Ordering::Relaxed) + self.0.inbox.len()
+        self.0.waiting.load(Ordering::Relaxed)
     }
 }

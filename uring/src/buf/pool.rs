@@ -13,8 +13,10 @@ pub(crate) const LARGEST: usize = ALIGN << (ORDERS - 1);
 struct Free {
     /// Free blocks per order, as page numbers.
     lists: [Vec<u32>; ORDERS],
-    /// Pages freed since neighbours were last joined: without any, joining again is no use.
-    fresh: usize,
+    /// Free pages in all lists.
+    pages: usize,
+    /// Whether a block was freed since neighbours were last joined: if not, joining again is no use.
+    fresh: bool,
 }
 
 /// Buffers of one core. Taking and giving back on the core itself touches no atomic but the region's reference count.
@@ -44,7 +46,7 @@ impl Pool {
         }
         // Low addresses first.
         lists.iter_mut().for_each(|list| list.reverse());
-        Self { arena, free: RefCell::new(Free { lists, fresh: 0 }) }
+        Self { arena, free: RefCell::new(Free { lists, pages, fresh: true }) }
     }
 
     /// The region, for registering it with the ring.
@@ -75,7 +77,8 @@ impl Pool {
 
 impl Free {
     fn release(&mut self, offset: usize, size: usize) {
-        self.fresh += size / ALIGN;
+        self.fresh = true;
+        self.pages += size / ALIGN;
         self.lists[order_of(size)].push(u32::try_from(offset / ALIGN).expect("pages were counted in u32"));
     }
 
@@ -89,7 +92,7 @@ impl Free {
         if let Some(page) = self.split(order) {
             return Some(page);
         }
-        if self.fresh < (1 << order) {
+        if !self.fresh || self.pages < (1 << order) {
             return None;
         }
         self.join();
@@ -100,6 +103,7 @@ impl Free {
     fn split(&mut self, order: usize) -> Option<u32> {
         let from = (order..ORDERS).find(|&order| !self.lists[order].is_empty())?;
         let page = self.lists[from].pop()?;
+        self.pages -= 1 << order;
         for half in (order..from).rev() {
             self.lists[half].push(page + (1 << half));
         }
@@ -108,7 +112,7 @@ impl Free {
 
     /// Joins free neighbours into larger blocks.
     fn join(&mut self) {
-        self.fresh = 0;
+        self.fresh = false;
         for order in 0..ORDERS - 1 {
             let mut list = std::mem::take(&mut self.lists[order]);
             list.sort_unstable();

@@ -31,6 +31,8 @@ enum State {
 }
 
 struct Slot {
+    /// Tells this operation from earlier ones in the same slot.
+    generation: u32,
     state: State,
     request: Request,
 }
@@ -40,13 +42,28 @@ struct Slot {
 pub(crate) struct Ops {
     slab: Slab<Slot>,
     in_flight: usize,
+    generation: u32,
 }
 
 impl Ops {
     /// Puts a request into the table.
     pub(crate) fn insert(&mut self, request: Request) -> usize {
         self.in_flight += 1;
-        self.slab.insert(Slot { state: State::InFlight(None), request })
+        self.generation = self.generation.wrapping_add(1);
+        self.slab.insert(Slot { generation: self.generation, state: State::InFlight(None), request })
+    }
+
+    /// The number under which the ring knows the operation in slot `key`. Never the same for two operations in flight, nor
+    /// for one and the cancellation of its predecessor in the slot.
+    pub(crate) fn token(&self, key: usize) -> Option<u64> {
+        let slot = self.slab.get(key)?;
+        Some(u64::from(slot.generation) << 32 | u64::try_from(key).ok()?)
+    }
+
+    /// The slot of the operation with this number.
+    pub(crate) fn key(&self, token: u64) -> Option<usize> {
+        let key = usize::try_from(token & u64::from(u32::MAX)).ok()?;
+        (self.token(key) == Some(token)).then_some(key)
     }
 
     /// The request of an operation under way, for the driver.

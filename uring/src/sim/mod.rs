@@ -11,5 +11,4 @@ pub use memfs::MemFs;
 pub use run::Sim;
 pub use world::Latency;
 
-pub(crate) use run::next_engine;
 pub(crate) use world::Port;

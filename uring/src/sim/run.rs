@@ -9,7 +9,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use crate::buf::Pool;
 use crate::driver::Driver;
 use crate::handle::{Core, Inner, Parts};
 use crate::local;
-use crate::mailbox::{Mail, Remote, Shared};
+use crate::mailbox::{Mail, Remote, Shared, next_engine};
 use crate::step::Ran;
 use crate::sys::{Errno, Sys};
 use crate::task::TaskId;
@@ -30,12 +29,6 @@ use crate::time::Instant;
 const POOL: usize = 4 << 20;
 /// Most virtual time that one step takes, in nanoseconds.
 const STEP_NANOS: u64 = 2000;
-
-/// Numbers engines, real and simulated.
-pub(crate) fn next_engine() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
 
 /// A simulated machine: kernel, clock, randomness and any number of cores, all decided by one seed.
 ///
@@ -305,7 +298,7 @@ impl Drop for Cores {
             core.shared.close();
             let _here = local::enter(core);
             core.drop_tasks();
-            local::unregister(core.shared.number);
+            local::unregister(&core.shared);
         }
         self.world.forget();
         for core in &self.all {
@@ -324,7 +317,7 @@ impl Inner {
 
     /// Performs a simulated operation and delivers its answer.
     fn come_back(&self, key: usize, sys: &dyn Sys) {
-        let Driver::Sim(port) = &self.driver;
+        let Driver::Sim(port) = &self.driver else { return };
         let result = if port.take_cancelled(key) {
             Err(Errno::CANCELED)
         } else {

@@ -1,0 +1,252 @@
+//! The real driver: one io_uring, used by the one thread that made it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use io_uring::types::{SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
+
+use super::sqe;
+use crate::buf::Arena;
+use crate::handle::Inner;
+use crate::helper::{HelperJob, Helpers};
+use crate::op::{Request, from_raw};
+
+/// The number of the bell's poll; operations have smaller ones in their low half.
+const BELL: u64 = u64::MAX;
+/// The number of cancellations, whose own answers say nothing.
+const CANCEL: u64 = u64::MAX - 1;
+
+/// What a completion says.
+#[derive(Clone, Copy)]
+struct Answer {
+    token: u64,
+    result: i32,
+    flags: u32,
+}
+
+/// The ring of one core, and its helper threads.
+pub(crate) struct Ring {
+    ring: RefCell<IoUring>,
+    /// Entries that found the submission queue full, in order.
+    backlog: RefCell<VecDeque<squeue::Entry>>,
+    /// Completions being delivered; kept for its memory.
+    answers: RefCell<Vec<Answer>>,
+    helpers: RefCell<Option<Helpers>>,
+    /// The region registered as buffer 0.
+    arena: Option<Arc<Arena>>,
+    /// Opcodes that the kernel has, as bits.
+    opcodes: u128,
+    bell: Option<RawFd>,
+    bell_armed: Cell<bool>,
+}
+
+/// What [`Ring`] is made of.
+pub(crate) struct RingParts {
+    pub(crate) ring: IoUring,
+    pub(crate) helpers: Helpers,
+    pub(crate) arena: Option<Arc<Arena>>,
+    /// Opcodes to submit; the others go to helpers. Zero when descriptors mean nothing to the real kernel.
+    pub(crate) opcodes: u128,
+    pub(crate) bell: Option<RawFd>,
+}
+
+impl Ring {
+    pub(crate) fn new(parts: RingParts) -> Self {
+        let RingParts { ring, helpers, arena, opcodes, bell } = parts;
+        Self {
+            ring: RefCell::new(ring),
+            backlog: RefCell::default(),
+            answers: RefCell::default(),
+            helpers: RefCell::new(Some(helpers)),
+            arena,
+            opcodes,
+            bell,
+            bell_armed: Cell::new(false),
+        }
+    }
+
+    pub(super) const fn can(&self, request: &Request) -> bool {
+        self.opcodes & (1 << sqe::opcode(request)) != 0
+    }
+
+    pub(super) fn start(&self, core: &Inner, key: usize) {
+        let mut ops = core.ops.borrow_mut();
+        let Some(token) = ops.token(key) else { return };
+        let Some(request) = ops.request(key) else { return };
+        let entry = sqe::entry(request, self.arena.as_ref()).user_data(token);
+        drop(ops);
+        self.push(entry);
+    }
+
+    pub(super) fn cancel(&self, core: &Inner, key: usize) {
+        if let Some(token) = core.ops.borrow().token(key) {
+            self.push(opcode::AsyncCancel::new(token).build().user_data(CANCEL));
+        }
+    }
+
+    pub(super) fn help(&self, job: HelperJob) {
+        if let Some(helpers) = &*self.helpers.borrow() {
+            helpers.submit(job);
+        }
+    }
+
+    /// Lets the helpers finish and joins them.
+    pub(crate) fn stop_helpers(&self) {
+        let helpers = self.helpers.take();
+        drop(helpers);
+    }
+
+    fn push(&self, entry: squeue::Entry) {
+        let mut backlog = self.backlog.borrow_mut();
+        if !backlog.is_empty() {
+            backlog.push_back(entry);
+            return;
+        }
+        let mut ring = self.ring.borrow_mut();
+        if let Err(entry) = offer(&mut ring, entry) {
+            // Full: hand over what is there. If the kernel refuses for now, the rest waits here.
+            let _ = ring.submit();
+            if let Err(entry) = offer(&mut ring, entry) {
+                backlog.push_back(entry);
+            }
+        }
+    }
+
+    /// Keeps a poll on the bell, so that a ring of it ends a wait.
+    pub(crate) fn arm_bell(&self) {
+        let Some(bell) = self.bell else { return };
+        if self.bell_armed.replace(true) {
+            return;
+        }
+        let poll = opcode::PollAdd::new(types::Fd(bell), libc::POLLIN as u32).multi(true);
+        self.push(poll.build().user_data(BELL));
+    }
+
+    fn flush_backlog(&self) {
+        let mut backlog = self.backlog.borrow_mut();
+        let mut ring = self.ring.borrow_mut();
+        while let Some(entry) = backlog.pop_front() {
+            if let Err(entry) = offer(&mut ring, entry) {
+                backlog.push_front(entry);
+                break;
+            }
+        }
+    }
+
+    /// Hands new entries to the kernel and lets it post completions, without waiting. No system call when there is neither.
+    pub(crate) fn submit(&self) {
+        self.flush_backlog();
+        let mut ring = self.ring.borrow_mut();
+        let sq = ring.submission();
+        let idle = sq.is_empty() && !sq.taskrun() && !sq.cq_overflow();
+        drop(sq);
+        if idle {
+            return;
+        }
+        if let Err(error) = ring.submit() {
+            complain(&error);
+        }
+    }
+
+    /// The same, then waits for a completion, for at most `limit`.
+    pub(crate) fn wait(&self, limit: Option<Duration>) {
+        self.flush_backlog();
+        let mut ring = self.ring.borrow_mut();
+        if !ring.completion().is_empty() {
+            // There is work; only hand over what is new.
+            if let Err(error) = ring.submit() {
+                complain(&error);
+            }
+            return;
+        }
+        let result = match limit {
+            None => ring.submit_and_wait(1),
+            Some(limit) => {
+                let limit = Timespec::from(limit);
+                ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&limit))
+            }
+        };
+        if let Err(error) = result {
+            complain(&error);
+        }
+    }
+
+    /// Whether completions wait to be taken.
+    pub(crate) fn has_completions(&self) -> bool {
+        !self.ring.borrow_mut().completion().is_empty()
+    }
+
+    /// Delivers all completions; how many there were.
+    pub(crate) fn reap(&self, core: &Inner) -> usize {
+        // Collected first, because delivering one may submit or cancel another.
+        let mut answers = self.answers.take();
+        answers.extend(self.ring.borrow_mut().completion().map(|entry| Answer {
+            token: entry.user_data(),
+            result: entry.result(),
+            flags: entry.flags(),
+        }));
+        let n = answers.len();
+        for answer in answers.drain(..) {
+            self.deliver(core, answer);
+        }
+        self.answers.replace(answers);
+        n
+    }
+
+    fn deliver(&self, core: &Inner, answer: Answer) {
+        match answer.token {
+            CANCEL => {}
+            BELL => {
+                if !cqueue::more(answer.flags) {
+                    self.bell_armed.set(false);
+                    self.silence_bell();
+                    self.arm_bell();
+                }
+            }
+            token => {
+                let key = core.ops.borrow().key(token);
+                match key {
+                    Some(key) => core.complete(key, from_raw(answer.result)),
+                    None => tracing::error!(token, "the kernel answered an operation that does not exist"),
+                }
+            }
+        }
+    }
+
+    /// Takes the count out of the eventfd. Only needed before a new poll, which would find it readable at once: the standing
+    /// poll reports each ring of the bell by itself.
+    fn silence_bell(&self) {
+        if let Some(bell) = self.bell {
+            // SAFETY: the descriptor belongs to the core's `Shared`, which lives longer than its ring.
+            let bell = unsafe { std::os::fd::BorrowedFd::borrow_raw(bell) };
+            let _ = rustix::io::read(bell, &mut [0_u8; 8]);
+        }
+    }
+}
+
+fn offer(ring: &mut IoUring, entry: squeue::Entry) -> Result<(), squeue::Entry> {
+    // SAFETY: what the entry points to belongs to a request in the op table, which keeps it in place until the completion
+    // with this number has been taken (or for ever, when the kernel never answers).
+    match unsafe { ring.submission().push(&entry) } {
+        Ok(()) => Ok(()),
+        Err(_full) => Err(entry),
+    }
+}
+
+/// Errors of entering the ring. None of them loses anything: what was not taken stays in the queue.
+fn complain(error: &io::Error) {
+    match error.raw_os_error() {
+        // The wait ended by its limit or a signal; the kernel wants its completions taken first, or is short of memory.
+        Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => {}
+        _ => {
+            tracing::error!(%error, "entering the ring failed");
+            // Not a busy loop, whatever is wrong.
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
