@@ -15,9 +15,9 @@ use super::mdata::{self, Role};
 use super::open_counts::OpenCounts;
 use super::options::Settings;
 use super::stripes::Stripes;
-use crate::call::CallTimes;
+use crate::call::{CallTimes, Caller};
 use crate::keys;
-use crate::types::{Gfid, Iatt, MdataTimes, Name};
+use crate::types::{Gfid, Iatt, MdataTimes, Name, Xdata};
 
 /// Name of the housekeeping directory under the brick's root.
 pub const DOT_GLUSTERFS: &CStr = c".glusterfs";
@@ -114,6 +114,15 @@ impl Brick {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
+    }
+
+    /// Whether the caller may make the brick fuller.
+    ///
+    /// # Errors
+    /// `ENOSPC` when the reserve is reached, unless GlusterFS itself asks.
+    pub fn check_space(&self, caller: &Caller, xdata: &Xdata) -> SysResult<()> {
+        let refused = self.is_full() && !caller.is_internal() && !xdata.contains(keys::INTERNAL_FOP);
+        if refused { Err(Errno::NOSPC) } else { Ok(()) }
     }
 
     // --- finding objects -----------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@
 
 pub mod boot;
 pub mod brick;
+pub mod data;
 pub mod gfid2path;
 pub mod handle;
 mod entry;
@@ -58,6 +59,7 @@ use serde_json::{Value as Json, json};
 pub use brick::{Attrs, Brick, Object};
 pub use options::{OPTIONS, Settings};
 
+use crate::fd::FdRef;
 use crate::graph::Next;
 use crate::intercept;
 use crate::options::Options;
@@ -99,6 +101,7 @@ pub struct Posix {
     directories: RefCell<LruCache<Gfid, Arc<File>>>,
     directories_epoch: Cell<u64>,
     warm: RefCell<WarmSet>,
+    anonymous: Rc<data::fd::Anonymous>,
 }
 
 impl Posix {
@@ -112,6 +115,7 @@ impl Posix {
             directories: RefCell::new(LruCache::new(capacity)),
             directories_epoch: Cell::new(0),
             warm,
+            anonymous: Rc::default(),
         }
     }
 
@@ -224,6 +228,9 @@ intercept! {
         async fn stat(&self, call, req) { self.serve_stat(call, req).await }
         async fn access(&self, call, req) { self.serve_access(call, req).await }
         async fn readlink(&self, call, req) { self.serve_readlink(call, req).await }
+
+        async fn open(&self, call, req) { self.serve_open(call, req).await }
+        async fn fstat(&self, call, req) { self.serve_fstat(call, req).await }
     }
 }
 
@@ -233,10 +240,15 @@ impl Translator for Posix {
         Ok(())
     }
 
+    fn release(&self, fd: &FdRef) {
+        self.release_fd(fd);
+    }
+
     fn statedump(&self) -> Json {
         json!({
             "brick": self.brick.path,
             "directories-open": self.directories.borrow().len(),
+            "files-open-for-anonymous-fops": self.anonymous.len(),
             "objects-open": self.brick.opens.objects(),
             "full": self.brick.is_full(),
         })

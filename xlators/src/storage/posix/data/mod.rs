@@ -1,0 +1,4 @@
+//! Open files and their data.
+
+pub mod fd;
+mod open;
