@@ -39,6 +39,8 @@ mod entry;
 mod lookup;
 pub mod mdata;
 mod open_counts;
+#[cfg(test)]
+pub(crate) mod testkit;
 pub mod options;
 pub mod stripes;
 mod warm;
