@@ -167,12 +167,6 @@ impl Acl {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-
-    /// The entries.
-    #[must_use]
-    pub fn entries(&self) -> &[Entry] {
-        &self.0
-    }
 }
 
 fn parse_entry(text: &str) -> Option<Entry> {
@@ -228,7 +222,10 @@ mod tests {
     fn long_text_in_any_order() {
         let text = "# file: a\nother::---\nmask::rwx # all\nuser::rw-\n\ngroup:7:x, group::r--\nuser:2:rwx\n";
         assert_eq!(Acl::from_text(text).unwrap().to_text(), "u::rw-,u:2:rwx,g::r--,g:7:--x,m::rwx,o::---");
-        assert_eq!(Acl::from_text("u::rwx,g::r,o:x,m:rw\0").unwrap().to_text(), "u::rwx,g::r--,m::rw-,o::--x");
+        assert_eq!(
+            Acl::from_text("u::rwx,g::r,o:x,m:rw\0").unwrap().to_text(),
+            "u::rwx,g::r--,m::rw-,o::--x"
+        );
     }
 
     #[test]
@@ -236,7 +233,13 @@ mod tests {
         for text in ["u", "u:rwz", "q::rwx", "u:alice:rwx", "m:5:rwx", "u:-1:rwx", "u:4294967296:r"] {
             assert_eq!(Acl::from_text(text).unwrap_err(), Errno::INVAL, "{text}");
         }
-        for value in [&b""[..], b"\x02\0\0", b"\x01\0\0\0", b"\x02\0\0\0\x01\0\x07\0", b"\x02\0\0\0\x03\0\x07\0\0\0\0\0"] {
+        for value in [
+            &b""[..],
+            b"\x02\0\0",
+            b"\x01\0\0\0",
+            b"\x02\0\0\0\x01\0\x07\0",
+            b"\x02\0\0\0\x03\0\x07\0\0\0\0\0",
+        ] {
             assert_eq!(Acl::from_binary(value).unwrap_err(), Errno::INVAL, "{value:?}");
         }
     }

@@ -8,7 +8,7 @@ use std::ffi::CStr;
 use std::sync::Arc;
 
 use kiln_uring::sys::{How, OpenFlags, RawFd, ReadFlags, XattrTarget};
-use kiln_uring::{Errno, File, Sys, SysResult};
+use kiln_uring::{Errno, File, Sys, SysResult, Warmth};
 
 use super::fnmatch::{fnmatch, is_pattern};
 use super::{names, paths, raw, virtual_keys};
@@ -31,8 +31,8 @@ pub struct Filled<'a> {
     pub attrs: &'a Attrs,
     /// Where its extended attributes are.
     pub target: XattrTarget<'a>,
-    /// Who asks.
-    pub pid: i32,
+    /// Warm: the job may run on a core, which must not wait for a disk, so only contents in the page cache are told.
+    pub warmth: Warmth,
     /// Its parent and name, where the fop knows them.
     pub parent: Option<(Gfid, &'a Name)>,
 }
@@ -169,8 +169,8 @@ fn ancestry(brick: &Brick, of: &Filled<'_>) -> Option<Value> {
     Some(virtual_keys::text(path))
 }
 
-/// The whole file, when it is a regular one of at most `most` bytes, does not change meanwhile, and is in the page cache:
-/// the answer is a favour to the client, for which no core waits for a disk.
+/// The whole file, when it is a regular one of at most `most` bytes and does not change meanwhile. On a core it must be in the
+/// page cache too: the answer is a favour to the client, for which no core waits for a disk.
 fn content(brick: &Brick, of: &Filled<'_>, most: u64) -> Option<Value> {
     let stat = &of.attrs.stat;
     if !stat.is_file() || stat.size > most.min(CONTENT_MAX) {
@@ -181,23 +181,23 @@ fn content(brick: &Brick, of: &Filled<'_>, most: u64) -> Option<Value> {
         return Some(Value::Bin(Vec::new()));
     }
     let bytes = match of.target {
-        XattrTarget::Fd(fd) => cached(&*brick.sys, fd, size),
+        XattrTarget::Fd(fd) => read(&*brick.sys, fd, size, of.warmth),
         XattrTarget::At(dir, path) => {
             let how = How::new(OpenFlags::NOFOLLOW | OpenFlags::NONBLOCK);
             let fd = brick.sys.openat2(dir, path, how).ok()?;
             let file = File::new(Arc::clone(&brick.sys), fd);
-            cached(&*brick.sys, file.fd(), size)
+            read(&*brick.sys, file.fd(), size, of.warmth)
         }
     };
     bytes.ok().flatten().map(Value::Bin)
 }
 
 /// Exactly `size` bytes, when the file has exactly that many.
-fn cached(sys: &dyn Sys, fd: RawFd, size: usize) -> SysResult<Option<Vec<u8>>> {
+fn read(sys: &dyn Sys, fd: RawFd, size: usize, warmth: Warmth) -> SysResult<Option<Vec<u8>>> {
     // One byte more tells a file that has grown.
     let mut bytes = vec![0; size + 1];
     let mut filled = 0;
-    let mut flags = ReadFlags::NOWAIT;
+    let mut flags = if warmth == Warmth::Warm { ReadFlags::NOWAIT } else { ReadFlags::empty() };
     while filled <= size {
         match sys.pread(fd, &mut bytes[filled..], filled as u64, flags) {
             Ok(0) => break,

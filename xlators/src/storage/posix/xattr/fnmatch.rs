@@ -180,7 +180,9 @@ mod tests {
             ([], []) => true,
             ([b'*', rest @ ..], _) => slow(rest, name) || (!name.is_empty() && slow(pattern, &name[1..])),
             (_, []) => false,
-            (_, [byte, rest @ ..]) => match_one(pattern, *byte).is_some_and(|used| slow(&pattern[used..], rest)),
+            (_, [byte, rest @ ..]) => {
+                match_one(pattern, *byte).is_some_and(|used| slow(&pattern[used..], rest))
+            }
         }
     }
 

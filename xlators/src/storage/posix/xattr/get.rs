@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use kiln_uring::{Class, Errno, SysResult};
 
-use super::fill::{self, Filled};
 use super::subject::{Given, Subject};
 use super::{names, raw, virtual_keys};
 use crate::call::Call;
@@ -55,8 +54,7 @@ impl Posix {
                 }
                 (Some(name), None) => one(brick, of, name)?,
             };
-            let xdata = if xdata.is_none() { Xdata::NONE } else { extra(brick, of, pid, &xdata)? };
-            Ok(reply::Xattrs { dict, xdata })
+            Ok(reply::Xattrs { dict, xdata: of.answer(brick, &xdata)? })
         };
         self.on_subject(class, given, job).await
     }
@@ -84,11 +82,4 @@ fn all(brick: &Brick, of: &Subject, pid: i32) -> SysResult<Dict> {
         }
     }
     Ok(dict)
-}
-
-fn extra(brick: &Arc<Brick>, of: &Subject, pid: i32, request: &Xdata) -> SysResult<Xdata> {
-    let attrs = of.attrs(brick)?;
-    let filled =
-        Filled { gfid: of.gfid, attrs: &attrs, target: of.target(brick), pid, parent: of.entry() };
-    Ok(fill::answer(brick, &filled, request))
 }

@@ -25,5 +25,7 @@ pub mod raw;
 mod remove;
 mod set;
 mod subject;
+#[cfg(test)]
+mod tests;
 mod virtual_keys;
 mod xattrop;

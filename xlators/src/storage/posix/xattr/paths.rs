@@ -77,8 +77,10 @@ pub fn all(brick: &Brick, gfid: Gfid, target: XattrTarget<'_>, is_dir: bool) -> 
     if is_dir {
         return of_directory(brick, gfid).map(|path| vec![path]);
     }
-    let paths: Vec<_> =
-        names(brick, target)?.iter().filter_map(|(parent, name)| of_entry(brick, *parent, name).ok()).collect();
+    let paths: Vec<_> = names(brick, target)?
+        .iter()
+        .filter_map(|(parent, name)| of_entry(brick, *parent, name).ok())
+        .collect();
     if paths.is_empty() { Err(Errno::NODATA) } else { Ok(paths) }
 }
 

@@ -31,7 +31,13 @@ impl Posix {
         self.remove_xattr(call, Given::Fd(req.fd), req.name, req.xdata).await
     }
 
-    async fn remove_xattr(&self, call: &Call, given: Given, name: Key, xdata: Xdata) -> FopResult<reply::Done> {
+    async fn remove_xattr(
+        &self,
+        call: &Call,
+        given: Given,
+        name: Key,
+        xdata: Xdata,
+    ) -> FopResult<reply::Done> {
         let times = *call.times();
         let pid = call.caller().pid;
         let removal = Removal::of(name, &xdata, pid)?;

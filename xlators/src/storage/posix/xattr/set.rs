@@ -73,7 +73,9 @@ impl Posix {
             brick.move_times(of.target(brick), &mut after, &times, Role::Own);
             let mut reply = iatts(&before, &after);
             // access-control knows the binary form only.
-            for (text, stored) in [(keys::ACL_TEXT, keys::ACL_ACCESS), (keys::ACL_TEXT_DEFAULT, keys::ACL_DEFAULT)] {
+            for (text, stored) in
+                [(keys::ACL_TEXT, keys::ACL_ACCESS), (keys::ACL_TEXT_DEFAULT, keys::ACL_DEFAULT)]
+            {
                 if dict.contains(text)
                     && let Ok(value) = raw::value(&*brick.sys, of.target(brick), stored)
                 {
@@ -132,9 +134,7 @@ fn set_one(
             let given = value.as_bytes().and_then(mdata::decode).ok_or(Errno::INVAL)?;
             merge_times(brick, of, given)
         }
-        OnSet::Acl | OnSet::Store => {
-            brick.sys.setxattr(of.target(brick), name, &stored_bytes(value)?, flags)
-        }
+        OnSet::Acl | OnSet::Store => brick.sys.setxattr(of.target(brick), name, &stored_bytes(value)?, flags),
     }
 }
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use kiln_uring::sys::{Stat, XattrTarget};
 use kiln_uring::{Class, Errno, File, SysResult, Warmth};
 
+use super::fill::{self, Filled};
 use crate::error::FopResult;
 use crate::fd::FdRef;
 use crate::storage::posix::handle::gfid_name;
 use crate::storage::posix::lookup::stale_errno;
 use crate::storage::posix::{Attrs, Brick, Object, Posix, stripes};
-use crate::types::{Gfid, Loc, Name};
+use crate::types::{Gfid, Loc, Name, Xdata};
 
 /// How the caller names it.
 #[derive(Debug)]
@@ -73,6 +74,25 @@ impl Subject {
     /// Those of `statx(2)` and `getxattr(2)`.
     pub fn attrs(&self, brick: &Brick) -> SysResult<Attrs> {
         brick.attrs(self.gfid, self.stat(brick)?, self.target(brick))
+    }
+
+    /// Answers to what a request's xdata asks about it.
+    ///
+    /// # Errors
+    /// Those of `statx(2)` and `getxattr(2)`.
+    pub fn answer(&self, brick: &Arc<Brick>, request: &Xdata) -> SysResult<Xdata> {
+        if request.is_none() {
+            return Ok(Xdata::NONE);
+        }
+        let attrs = self.attrs(brick)?;
+        let filled = Filled {
+            gfid: self.gfid,
+            attrs: &attrs,
+            target: self.target(brick),
+            warmth: Warmth::Warm,
+            parent: self.entry(),
+        };
+        Ok(fill::answer(brick, &filled, request))
     }
 
     /// The open directory, when it is one.
@@ -216,5 +236,28 @@ fn placed(class: Class, known: &Known) -> (Class, Warmth) {
         Known::Open(_) if class == Class::MetadataRead => (Class::FdMetadata, Warmth::Warm),
         Known::Open(_) => (class, Warmth::Warm),
         Known::Gfid { warmth, .. } => (class, *warmth),
+    }
+}
+
+// TEMPORARY until locked.rs lands.
+impl Posix {
+    async fn run_locked<T: Send + 'static>(
+        &self,
+        class: Class,
+        warmth: Warmth,
+        _names: Vec<u64>,
+        objects: Vec<u64>,
+        job: impl FnOnce(&Arc<Brick>) -> T + Send + 'static,
+    ) -> T {
+        if kiln_uring::placement::place(class, warmth) == kiln_uring::Place::Inline
+            && let Some(_held) = self.brick.objects.try_lock(&objects)
+        {
+            return job(&self.brick);
+        }
+        let job = move |brick: &Arc<Brick>| {
+            let _objects = brick.objects.lock(&objects);
+            job(brick)
+        };
+        self.run(Class::Background, Warmth::Cold, job).await
     }
 }

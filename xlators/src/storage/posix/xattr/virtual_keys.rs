@@ -13,9 +13,9 @@ use super::acl_text::Acl;
 use super::subject::Subject;
 use super::{paths, raw};
 use crate::keys;
+use crate::storage::posix::Brick;
 use crate::storage::posix::brick::DOT_GLUSTERFS;
 use crate::storage::posix::handle::HandlePath;
-use crate::storage::posix::Brick;
 use crate::types::{IaType, Value};
 
 /// Bytes of directory records per system call.
@@ -63,7 +63,9 @@ const TABLE: &[VirtualKey] = &[
 #[must_use]
 pub fn find(name: &CStr) -> Option<&'static VirtualKey> {
     let bytes = name.to_bytes();
-    TABLE.iter().find(|row| if row.prefix { bytes.starts_with(row.name.to_bytes()) } else { row.name == name })
+    TABLE
+        .iter()
+        .find(|row| if row.prefix { bytes.starts_with(row.name.to_bytes()) } else { row.name == name })
 }
 
 /// Text, where it is; a path may be any bytes.
@@ -148,7 +150,8 @@ fn real_filename(brick: &Arc<Brick>, of: &Subject, name: &CStr) -> SysResult<Val
     let dir = of.directory().ok_or(Errno::NOTDIR)?;
     let wanted = name.to_bytes().strip_prefix(keys::REAL_FILENAME_PREFIX.to_bytes()).unwrap_or_default();
     // A descriptor of its own: the position of the other one belongs to those who list the directory.
-    let own = brick.sys.openat2(dir.fd(), c".", kiln_uring::sys::How::new(kiln_uring::OpenFlags::DIRECTORY))?;
+    let own =
+        brick.sys.openat2(dir.fd(), c".", kiln_uring::sys::How::new(kiln_uring::OpenFlags::DIRECTORY))?;
     let own = kiln_uring::File::new(Arc::clone(&brick.sys), own);
     let mut offset = 0;
     loop {
@@ -156,9 +159,9 @@ fn real_filename(brick: &Arc<Brick>, of: &Subject, name: &CStr) -> SysResult<Val
         let Some(last) = records.last() else { return Err(Errno::NODATA) };
         offset = last.offset;
         let hidden = |name: &CStr| of.gfid.is_root() && name == DOT_GLUSTERFS;
-        let found = records.into_iter().find(|record| {
-            record.name.as_bytes().eq_ignore_ascii_case(wanted) && !hidden(&record.name)
-        });
+        let found = records
+            .into_iter()
+            .find(|record| record.name.as_bytes().eq_ignore_ascii_case(wanted) && !hidden(&record.name));
         if let Some(found) = found {
             return Ok(text(found.name.into_bytes()));
         }

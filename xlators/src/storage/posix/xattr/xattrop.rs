@@ -10,7 +10,6 @@ use std::sync::Arc;
 use kiln_uring::sys::XattrFlags;
 use kiln_uring::{Class, Errno, SysResult};
 
-use super::fill::{self, Filled};
 use super::names;
 use super::subject::{Given, Subject};
 use crate::call::Call;
@@ -27,33 +26,30 @@ const LONGEST: usize = 65_536;
 impl Posix {
     pub(in crate::storage::posix) async fn serve_xattrop(
         &self,
-        call: &Call,
+        _: &Call,
         req: request::Xattrop,
     ) -> FopResult<reply::Xattrs> {
-        self.xattr_operation(call, Given::Loc(req.loc), req.op, req.dict, req.xdata).await
+        self.xattr_operation(Given::Loc(req.loc), req.op, req.dict, req.xdata).await
     }
 
     pub(in crate::storage::posix) async fn serve_fxattrop(
         &self,
-        call: &Call,
+        _: &Call,
         req: request::Fxattrop,
     ) -> FopResult<reply::Xattrs> {
-        self.xattr_operation(call, Given::Fd(req.fd), req.op, req.dict, req.xdata).await
+        self.xattr_operation(Given::Fd(req.fd), req.op, req.dict, req.xdata).await
     }
 
     async fn xattr_operation(
         &self,
-        call: &Call,
         given: Given,
         op: XattropOp,
         dict: Dict,
         xdata: Xdata,
     ) -> FopResult<reply::Xattrs> {
-        let pid = call.caller().pid;
         let job = move |brick: &Arc<Brick>, of: &Subject| {
             let dict = operate(brick, of, op, &dict)?;
-            let xdata = if xdata.is_none() { Xdata::NONE } else { extra(brick, of, pid, &xdata)? };
-            Ok(reply::Xattrs { dict, xdata })
+            Ok(reply::Xattrs { dict, xdata: answer(brick, of, &xdata)? })
         };
         self.on_locked_subject(Class::AttrChange, given, job).await
     }
@@ -177,13 +173,13 @@ fn and(now: [u8; 4], asked: [u8; 4]) -> [u8; 4] {
     (u32::from_be_bytes(now) & u32::from_be_bytes(asked)).to_be_bytes()
 }
 
-fn extra(brick: &Arc<Brick>, of: &Subject, pid: i32, request: &Xdata) -> SysResult<Xdata> {
-    let attrs = of.attrs(brick)?;
-    let filled =
-        Filled { gfid: of.gfid, attrs: &attrs, target: of.target(brick), pid, parent: of.entry() };
-    let mut reply = fill::answer(brick, &filled, request);
-    if attrs.stat.is_file() && request.contains(keys::MODE_IN_XATTR) {
-        reply.make().set(keys::MODE_IN_XATTR, Value::Int(attrs.stat.mode.into()));
+fn answer(brick: &Arc<Brick>, of: &Subject, request: &Xdata) -> SysResult<Xdata> {
+    let mut reply = of.answer(brick, request)?;
+    if request.contains(keys::MODE_IN_XATTR) {
+        let stat = of.stat(brick)?;
+        if stat.is_file() {
+            reply.make().set(keys::MODE_IN_XATTR, Value::Int(stat.mode.into()));
+        }
     }
     Ok(reply)
 }
@@ -229,14 +225,23 @@ mod tests {
         assert_eq!(compute(XattropOp::AddArray64, None, &version), stored(version.clone()));
         let less = (-4096_i64).to_be_bytes();
         let size = 0x1_0000_0000_u64.to_be_bytes();
-        assert_eq!(compute(XattropOp::AddArray64, Some(&size), &less), stored(0xffff_f000_u64.to_be_bytes().to_vec()));
+        assert_eq!(
+            compute(XattropOp::AddArray64, Some(&size), &less),
+            stored(0xffff_f000_u64.to_be_bytes().to_vec())
+        );
     }
 
     #[test]
     fn bits() {
         let old = words(&[0b1100, 0xf0]);
-        assert_eq!(compute(XattropOp::OrArray, Some(&old), &words(&[0b0011, 0])), stored(words(&[0b1111, 0xf0])));
-        assert_eq!(compute(XattropOp::AndArray, Some(&old), &words(&[0b0100, 0xff])), stored(words(&[0b0100, 0xf0])));
+        assert_eq!(
+            compute(XattropOp::OrArray, Some(&old), &words(&[0b0011, 0])),
+            stored(words(&[0b1111, 0xf0]))
+        );
+        assert_eq!(
+            compute(XattropOp::AndArray, Some(&old), &words(&[0b0100, 0xff])),
+            stored(words(&[0b0100, 0xf0]))
+        );
         // Nothing changes, nothing is written.
         let same = compute(XattropOp::OrArray, Some(&old), &words(&[0b0100, 0]));
         assert_eq!(same, Outcome { write: None, told: Some(old) });
@@ -257,7 +262,10 @@ mod tests {
         let old = words(&[0, 5]);
         assert_eq!(compute(XattropOp::AddArrayWithDefault, Some(&old), &asked), stored(words(&[101, 6])));
         let asked = [3_u64, 4].map(u64::to_be_bytes).concat();
-        assert_eq!(compute(XattropOp::AddArray64WithDefault, None, &asked), stored(7_u64.to_be_bytes().to_vec()));
+        assert_eq!(
+            compute(XattropOp::AddArray64WithDefault, None, &asked),
+            stored(7_u64.to_be_bytes().to_vec())
+        );
     }
 
     proptest! {
