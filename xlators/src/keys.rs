@@ -49,10 +49,6 @@ keys! {
     LIST_XATTR = c"list-xattr";
     /// Size of a regular file.
     GET_SIZE = c"get-size";
-    /// Descriptors of the object, of all clients.
-    OPEN_FD_COUNT = c"glusterfs.open-fd-count";
-    /// Descriptors of the object that somebody opened.
-    ACTIVE_FD_COUNT = c"glusterfs.open-active-fd-count";
     /// Locks of names in the directory; answered by features/locks.
     ENTRYLK_COUNT = c"glusterfs.entrylk-count";
     /// Locks of the inode; answered by features/locks.
@@ -108,4 +104,27 @@ keys! {
     INTERNAL_CTX_PREFIX = c"glusterfs.internal-ctx";
     /// Prefix of keys that allow a fop to replace its target.
     FORCE_REPLACE_PREFIX = c"force-replace";
+
+    /// Of a write: is it at the end of the file?
+    WRITE_IS_APPEND = c"glusterfs.write-is-append";
+    /// Of a write: the attributes before and after enclose nothing else.
+    WRITE_UPDATE_ATOMIC = c"glusterfs.write-update-atomic";
+    /// Of a write: not to a file that is protected by [`PROTECT_WRITES`].
+    AVOID_OVERWRITE = c"glusterfs.avoid.overwrite";
+    /// How many descriptors are open on the object.
+    OPEN_FD_COUNT = c"glusterfs.open-fd-count";
+    /// The same without anonymous ones.
+    OPEN_ACTIVE_FD_COUNT = c"glusterfs.open-active-fd-count";
+    /// Of an fsync: it may wait for others.
+    BATCH_FSYNC = c"batch-fsync";
+    /// Of a checksum: is the block all zeros?
+    CHECK_ZERO_FILLED = c"check-zero-filled";
+    /// The answer to [`CHECK_ZERO_FILLED`].
+    BUF_HAS_ZEROES = c"buf-has-zeroes";
+    /// The strong checksum is SHA-256.
+    FIPS_MODE_RCHECKSUM = c"fips-mode-rchecksum";
+    /// Of a readdirp: leave directories out.
+    FILTER_DIRECTORIES = c"readdir-filter-directories";
+    /// Of a readdirp: the directory's ancestors instead of its entries.
+    ANCESTRY_DENTRY = c"glusterfs.ancestry.dentry";
 }

@@ -39,6 +39,7 @@ impl Posix {
     }
 
     async fn lookup_gfid(&self, gfid: Gfid, xdata: Xdata) -> FopResult<reply::Lookup> {
+        self.brick.check_health()?;
         if let Some(dir) = self.cached_directory(gfid) {
             let job = move |brick: &Arc<Brick>| lookup_open(brick, gfid, &dir, &xdata);
             let found = self.run(Class::FdMetadata, Warmth::Warm, job).await;
@@ -94,6 +95,7 @@ impl Posix {
 
     /// The gfid that a loc means; by its name when the caller does not know it.
     pub(super) async fn gfid_of_loc(&self, loc: Loc) -> Result<Gfid, Errno> {
+        self.brick.check_health()?;
         if !loc.gfid.is_null() {
             return Ok(loc.gfid);
         }

@@ -30,6 +30,8 @@
 //! | `background/` | health check, space check, janitor, batched fsync |
 //! | `check/` | the offline check, `kiln check` |
 
+mod attr;
+mod background;
 pub mod boot;
 pub mod brick;
 pub mod data;
@@ -42,6 +44,8 @@ mod open_counts;
 #[cfg(test)]
 pub(crate) mod testkit;
 pub mod options;
+mod readdir;
+mod statfs;
 pub mod stripes;
 mod warm;
 mod xattr;
@@ -49,6 +53,7 @@ mod xattr;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -104,6 +109,8 @@ pub struct Posix {
     directories_epoch: Cell<u64>,
     warm: RefCell<WarmSet>,
     anonymous: Rc<data::fd::Anonymous>,
+    batch: background::batch::Batch,
+    background: background::Background,
 }
 
 impl Posix {
@@ -118,6 +125,8 @@ impl Posix {
             directories_epoch: Cell::new(0),
             warm,
             anonymous: Rc::default(),
+            batch: background::batch::Batch::default(),
+            background: background::Background::default(),
         }
     }
 
@@ -137,6 +146,7 @@ impl Posix {
     /// # Errors
     /// `ESTALE` when there is no such directory (any more), `ENOTDIR` when it is something else.
     async fn directory(&self, gfid: Gfid) -> Result<Arc<File>, Errno> {
+        self.brick.check_health()?;
         if let Some(dir) = self.cached_directory(gfid) {
             return Ok(dir);
         }
@@ -212,6 +222,7 @@ impl Posix {
 
     /// The object `gfid` for a job: a directory comes with its cached descriptor, anything else by its handle.
     async fn object(&self, gfid: Gfid) -> SysResult<Object> {
+        self.brick.check_health()?;
         if let Some(dir) = self.cached_directory(gfid) {
             return Ok(Object::Dir(dir));
         }
@@ -241,6 +252,25 @@ intercept! {
         async fn fremovexattr(&self, call, req) { self.serve_fremovexattr(call, req).await }
         async fn xattrop(&self, call, req) { self.serve_xattrop(call, req).await }
         async fn fxattrop(&self, call, req) { self.serve_fxattrop(call, req).await }
+        async fn readv(&self, call, req) { self.serve_readv(call, req).await }
+        async fn writev(&self, call, req) { self.serve_writev(call, req).await }
+        async fn flush(&self, _call, req) { self.serve_flush(req).await }
+        async fn fsync(&self, call, req) { self.serve_fsync(call, req).await }
+        async fn truncate(&self, call, req) { self.serve_truncate(call, req).await }
+        async fn ftruncate(&self, call, req) { self.serve_ftruncate(call, req).await }
+        async fn fallocate(&self, call, req) { self.serve_fallocate(call, req).await }
+        async fn discard(&self, call, req) { self.serve_discard(call, req).await }
+        async fn zerofill(&self, call, req) { self.serve_zerofill(call, req).await }
+        async fn seek(&self, _call, req) { self.serve_seek(req).await }
+        async fn copy_file_range(&self, call, req) { self.serve_copy_file_range(call, req).await }
+        async fn rchecksum(&self, _call, req) { self.serve_rchecksum(req).await }
+        async fn setattr(&self, call, req) { self.serve_setattr(call, req).await }
+        async fn fsetattr(&self, call, req) { self.serve_fsetattr(call, req).await }
+        async fn opendir(&self, call, req) { self.serve_opendir(call, req).await }
+        async fn readdir(&self, call, req) { self.serve_readdir(call, req).await }
+        async fn readdirp(&self, call, req) { self.serve_readdirp(call, req).await }
+        async fn statfs(&self, _call, req) { self.serve_statfs(req).await }
+        async fn fsyncdir(&self, _call, req) { self.serve_fsyncdir(req).await }
     }
 }
 
@@ -248,6 +278,19 @@ impl Translator for Posix {
     fn reconfigure(&self, options: &Options) -> Result<(), String> {
         self.brick.set_settings(Settings::new(options));
         Ok(())
+    }
+
+    fn start(&self) {
+        self.background.start(&self.core, &self.brick);
+    }
+
+    fn fini(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        self.background.stop(&self.core);
+        Box::pin(std::future::ready(()))
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.brick.failure().map(str::to_owned)
     }
 
     fn release(&self, fd: &FdRef) {
@@ -261,6 +304,7 @@ impl Translator for Posix {
             "files-open-for-anonymous-fops": self.anonymous.len(),
             "objects-open": self.brick.opens.objects(),
             "full": self.brick.is_full(),
+            "failed": self.brick.failure(),
         })
     }
 

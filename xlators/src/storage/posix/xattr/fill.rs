@@ -70,7 +70,7 @@ const QUESTIONS: &[(&CStr, Question)] = &[
     (keys::GFIDLESS_LOOKUP, Question::NotOurs),
     (keys::CONTENT, Question::Content),
     (keys::OPEN_FD_COUNT, Question::OpenFds),
-    (keys::ACTIVE_FD_COUNT, Question::ActiveFds),
+    (keys::OPEN_ACTIVE_FD_COUNT, Question::ActiveFds),
     (keys::ANCESTRY_PATH, Question::AncestryPath),
     (keys::REQUEST_LINK_COUNT, Question::Echo),
     (keys::GET_SIZE, Question::Size),

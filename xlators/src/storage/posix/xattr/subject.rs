@@ -144,6 +144,7 @@ impl Known {
 
 impl Posix {
     async fn known(&self, given: Given) -> Result<(Gfid, Option<(Gfid, Name)>, Known), Errno> {
+        self.brick.check_health()?;
         match given {
             Given::Loc(mut loc) => {
                 let entry = loc.name.clone().map(|name| (loc.parent, name));

@@ -73,10 +73,10 @@ fn all_attributes() {
 #[test]
 fn counts_size_and_texts() {
     everywhere(&[], async |client, _| {
-        let fd = client.opened(FILE).await;
+        let fd = client.open_fd(FILE).await;
         let asked = asking(&[
             keys::OPEN_FD_COUNT,
-            keys::ACTIVE_FD_COUNT,
+            keys::OPEN_ACTIVE_FD_COUNT,
             keys::GET_SIZE,
             keys::REQUEST_LINK_COUNT,
             keys::ACL_TEXT,
@@ -86,7 +86,7 @@ fn counts_size_and_texts() {
         let reply = client.fstat(request::Fstat { fd, xdata: asked.clone() }).await.unwrap().xdata;
         let expected = dict(&[
             (keys::OPEN_FD_COUNT, Value::Uint(1)),
-            (keys::ACTIVE_FD_COUNT, Value::Uint(1)),
+            (keys::OPEN_ACTIVE_FD_COUNT, Value::Uint(1)),
             (keys::GET_SIZE, Value::Uint(7)),
             (keys::REQUEST_LINK_COUNT, Value::Int(0)),
             (keys::ACL_TEXT, Value::Str("u::rw-,g::r--,o::---".into())),

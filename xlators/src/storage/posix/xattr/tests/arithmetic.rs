@@ -106,7 +106,7 @@ fn concurrent_sums_are_exact() {
         let one =
             |value: u32| dict(&[(c"trusted.sum", bin(&[value.to_be_bytes(), 1_u32.to_be_bytes()].concat()))]);
         kit.run_cores(2, async |client| {
-            let fd = client.opened(FILE).await;
+            let fd = client.open_fd(FILE).await;
             let mut tasks = Vec::new();
             for round in 0..ROUNDS {
                 let (client, fd, dict) = (client.clone(), Arc::clone(&fd), one(round));
@@ -173,7 +173,7 @@ fn a_held_stripe_sends_the_job_to_a_helper() {
                 request::Xattrop { loc: loc(FILE), op: XattropOp::AddArray, dict: one, xdata: Xdata::NONE };
             other.xattrop(req).await.unwrap()
         });
-        core.yield_now().await;
+        core.sleep(Duration::from_micros(500)).await;
         // Not done on the core, which must not wait; the helper gets it once it is free.
         assert_eq!(brick.xattr(gfid(FILE), c"trusted.n"), None);
         drop(held);

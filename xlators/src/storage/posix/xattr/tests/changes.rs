@@ -151,7 +151,7 @@ fn times_are_merged() {
         client.pid(-6).set(loc(FILE), &[(keys::MDATA, bin(&copied))]).await.unwrap();
         assert_eq!(stored(), times(15, 99, 30));
         assert_eq!(client.set(loc(FILE), &[(keys::MDATA, bin(b"short"))]).await.unwrap_err(), Errno::INVAL);
-        let fd = client.opened(FILE).await;
+        let fd = client.open_fd(FILE).await;
         let dict = dict(&[(keys::MDATA, bin(&mdata::encode(&times(1, 1, 77))))]);
         client.fsetxattr(request::Fsetxattr { fd, dict, flags: 0, xdata: Xdata::NONE }).await.unwrap();
         assert_eq!(stored(), times(15, 99, 77));

@@ -148,7 +148,23 @@ fn sorted(dict: &Dict) -> Vec<String> {
     names
 }
 
-impl Client {
+/// What these tests do most.
+trait XattrSteps {
+    async fn get(&self, loc: Loc, key: &'static CStr) -> Result<Option<Value>, Errno>;
+    async fn list(&self, loc: Loc) -> Vec<String>;
+    async fn set(&self, loc: Loc, pairs: &[(&'static CStr, Value)]) -> Result<reply::Done, Errno>;
+    async fn set_with(
+        &self,
+        loc: Loc,
+        pairs: &[(&'static CStr, Value)],
+        flags: u32,
+        xdata: Xdata,
+    ) -> Result<reply::Done, Errno>;
+    async fn unset(&self, loc: Loc, key: &'static CStr) -> Result<reply::Done, Errno>;
+    async fn open_fd(&self, id: u8) -> FdRef;
+}
+
+impl XattrSteps for Client {
     async fn get(&self, loc: Loc, key: &'static CStr) -> Result<Option<Value>, Errno> {
         let req = request::Getxattr { loc, name: Some(Key::Borrowed(key)), xdata: Xdata::NONE };
         self.getxattr(req).await.map(|mut reply| reply.dict.remove(key)).map_err(|error| error.errno)
@@ -178,7 +194,7 @@ impl Client {
         self.removexattr(req).await.map_err(|error| error.errno)
     }
 
-    async fn opened(&self, id: u8) -> FdRef {
+    async fn open_fd(&self, id: u8) -> FdRef {
         let fd = Fd::file(gfid(id), libc::O_RDWR as u32, 1000);
         let req = request::Open {
             loc: loc(id),

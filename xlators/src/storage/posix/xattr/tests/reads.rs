@@ -63,7 +63,7 @@ fn identity_is_hidden() {
 #[test]
 fn by_descriptor_and_by_name() {
     everywhere(&[], async |client, _| {
-        let fd = client.opened(FILE).await;
+        let fd = client.open_fd(FILE).await;
         let set = request::Fsetxattr {
             fd: Arc::clone(&fd),
             dict: dict(&[(c"user.fd", bin(b"1"))]),
@@ -103,7 +103,7 @@ fn by_descriptor_and_by_name() {
 fn a_file_that_was_unlinked_while_open_keeps_its_attributes() {
     everywhere(&[], async |client, brick| {
         client.set(loc(FILE), &[(c"user.a", bin(b"1"))]).await.unwrap();
-        let _fd = client.opened(FILE).await;
+        let _fd = client.open_fd(FILE).await;
         let handle = HandlePath::new(gfid(FILE));
         let parked = crate::storage::posix::handle::gfid_name(gfid(FILE));
         brick.sys.unlink_at(brick.root.fd(), c"file", kiln_uring::AtFlags::empty()).unwrap();
@@ -240,8 +240,8 @@ fn spelling_of_a_name() {
 fn whether_it_is_open() {
     everywhere(&[], async |client, _| {
         assert_eq!(client.get(loc(FILE), keys::OPEN_FD_COUNT).await, Ok(Some(Value::Uint(0))));
-        let _fd = client.opened(FILE).await;
-        let _fd = client.opened(FILE).await;
+        let _fd = client.open_fd(FILE).await;
+        let _fd = client.open_fd(FILE).await;
         assert_eq!(client.get(loc(FILE), keys::OPEN_FD_COUNT).await, Ok(Some(Value::Uint(1))));
     });
 }
