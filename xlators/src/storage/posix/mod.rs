@@ -244,6 +244,14 @@ intercept! {
 
         async fn open(&self, call, req) { self.serve_open(call, req).await }
         async fn fstat(&self, call, req) { self.serve_fstat(call, req).await }
+        async fn getxattr(&self, call, req) { self.serve_getxattr(call, req).await }
+        async fn fgetxattr(&self, call, req) { self.serve_fgetxattr(call, req).await }
+        async fn setxattr(&self, call, req) { self.serve_setxattr(call, req).await }
+        async fn fsetxattr(&self, call, req) { self.serve_fsetxattr(call, req).await }
+        async fn removexattr(&self, call, req) { self.serve_removexattr(call, req).await }
+        async fn fremovexattr(&self, call, req) { self.serve_fremovexattr(call, req).await }
+        async fn xattrop(&self, call, req) { self.serve_xattrop(call, req).await }
+        async fn fxattrop(&self, call, req) { self.serve_fxattrop(call, req).await }
         async fn readv(&self, call, req) { self.serve_readv(call, req).await }
         async fn writev(&self, call, req) { self.serve_writev(call, req).await }
         async fn flush(&self, _call, req) { self.serve_flush(req).await }

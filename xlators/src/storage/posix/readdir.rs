@@ -48,7 +48,8 @@ struct Listing {
     /// With attributes and answers per entry.
     plus: bool,
     without_directories: bool,
-    pid: i32,
+    /// Whether it runs on the core.
+    warmth: Warmth,
     xdata: Xdata,
 }
 
@@ -71,28 +72,20 @@ impl Posix {
         Ok(reply::Done::default())
     }
 
-    pub(super) async fn serve_readdir(
-        &self,
-        call: &Call,
-        req: request::Readdir,
-    ) -> FopResult<reply::Entries> {
+    pub(super) async fn serve_readdir(&self, _: &Call, req: request::Readdir) -> FopResult<reply::Entries> {
         let listing = Listing {
             gfid: req.fd.gfid(),
             offset: req.offset,
             budget: (req.size as usize).min(LARGEST),
             plus: false,
             without_directories: false,
-            pid: call.caller().pid,
+            warmth: Warmth::Cold,
             xdata: Xdata::NONE,
         };
         self.list(req.fd, listing).await
     }
 
-    pub(super) async fn serve_readdirp(
-        &self,
-        call: &Call,
-        req: request::Readdirp,
-    ) -> FopResult<reply::Entries> {
+    pub(super) async fn serve_readdirp(&self, _: &Call, req: request::Readdirp) -> FopResult<reply::Entries> {
         if req.xdata.contains(keys::ANCESTRY_DENTRY) {
             return self.list_ancestors(&req.fd).await;
         }
@@ -102,7 +95,7 @@ impl Posix {
             budget: (req.size as usize).min(LARGEST),
             plus: true,
             without_directories: req.xdata.is_set(keys::FILTER_DIRECTORIES),
-            pid: call.caller().pid,
+            warmth: Warmth::Cold,
             xdata: req.xdata,
         };
         self.list(req.fd, listing).await
@@ -119,11 +112,10 @@ impl Posix {
             let job = move |brick: &Arc<Brick>| listing.run(brick, &*reopen(brick, &dir)?);
             return self.run(Class::ReadDir, Warmth::Cold, job).await;
         };
-        if known == Warmth::Warm
-            && listing.budget <= quick
-            && let Some(_alone) = state.try_listing()
-        {
-            return listing.run(&self.brick, &dir);
+        if known == Warmth::Warm && listing.budget <= quick {
+            if let Some(_alone) = state.try_listing() {
+                return Listing { warmth: Warmth::Warm, ..listing }.run(&self.brick, &dir);
+            }
         }
         let job = move |brick: &Arc<Brick>| {
             let _alone = fd.storage::<PosixFd>().map(PosixFd::listing);
@@ -206,7 +198,7 @@ impl Listing {
         let attrs = brick.attrs(gfid, stat, here)?;
         let name = Name::new(entry.name.as_bytes()).ok();
         let parent = name.as_ref().map(|name| (self.gfid, name));
-        let filled = Filled { gfid, attrs: &attrs, target: here, pid: self.pid, parent };
+        let filled = Filled { gfid, attrs: &attrs, target: here, warmth: self.warmth, parent };
         entry.xdata = fill::answer(brick, &filled, &self.xdata);
         entry.iatt = attrs.iatt;
         entry.ino = attrs.iatt.ino();
