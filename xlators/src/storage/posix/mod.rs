@@ -32,10 +32,13 @@
 
 pub mod boot;
 pub mod brick;
+pub mod check;
 pub mod data;
 pub mod gfid2path;
 pub mod handle;
 mod entry;
+pub mod intents;
+mod locked;
 mod lookup;
 pub mod mdata;
 mod open_counts;
@@ -49,6 +52,7 @@ mod xattr;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -103,6 +107,7 @@ pub struct Posix {
     directories: RefCell<LruCache<Gfid, Arc<File>>>,
     directories_epoch: Cell<u64>,
     warm: RefCell<WarmSet>,
+    stopped: Cell<bool>,
     anonymous: Rc<data::fd::Anonymous>,
 }
 
@@ -110,6 +115,7 @@ impl Posix {
     fn new(next: Next, core: Core, brick: Arc<Brick>) -> Self {
         let capacity = NonZeroUsize::new(DIRECTORIES).unwrap_or(NonZeroUsize::MIN);
         let warm = RefCell::new(WarmSet::new(core.now()));
+        brick.instances.fetch_add(1, Ordering::AcqRel);
         Self {
             next,
             core,
@@ -117,6 +123,7 @@ impl Posix {
             directories: RefCell::new(LruCache::new(capacity)),
             directories_epoch: Cell::new(0),
             warm,
+            stopped: Cell::new(false),
             anonymous: Rc::default(),
         }
     }
@@ -231,8 +238,28 @@ intercept! {
         async fn access(&self, call, req) { self.serve_access(call, req).await }
         async fn readlink(&self, call, req) { self.serve_readlink(call, req).await }
 
+        async fn create(&self, call, req) { self.serve_create(call, req).await }
+        async fn put(&self, call, req) { self.serve_put(call, req).await }
+        async fn icreate(&self, call, req) { self.serve_icreate(call, req).await }
+        async fn namelink(&self, call, req) { self.serve_namelink(call, req).await }
+        async fn mknod(&self, call, req) { self.serve_mknod(call, req).await }
+        async fn mkdir(&self, call, req) { self.serve_mkdir(call, req).await }
+        async fn symlink(&self, call, req) { self.serve_symlink(call, req).await }
+        async fn link(&self, call, req) { self.serve_link(call, req).await }
+        async fn unlink(&self, call, req) { self.serve_unlink(call, req).await }
+        async fn rmdir(&self, call, req) { self.serve_rmdir(call, req).await }
+        async fn rename(&self, call, req) { self.serve_rename(call, req).await }
+
         async fn open(&self, call, req) { self.serve_open(call, req).await }
         async fn fstat(&self, call, req) { self.serve_fstat(call, req).await }
+    }
+}
+
+impl Drop for Posix {
+    fn drop(&mut self) {
+        if !self.stopped.get() {
+            self.brick.instances.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }
 
@@ -240,6 +267,20 @@ impl Translator for Posix {
     fn reconfigure(&self, options: &Options) -> Result<(), String> {
         self.brick.set_settings(Settings::new(options));
         Ok(())
+    }
+
+    fn start(&self) {
+        if self.core.id() == 0 && !self.brick.intents.is_trusted() {
+            self.core.spawn(check::scrub::run(self.core.clone(), Arc::clone(&self.brick)));
+        }
+    }
+
+    fn fini(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(async {
+            if !self.stopped.replace(true) && self.brick.instances.fetch_sub(1, Ordering::AcqRel) == 1 {
+                self.run(Class::Background, Warmth::Cold, |brick| brick.stop()).await;
+            }
+        })
     }
 
     fn release(&self, fd: &FdRef) {
