@@ -1,4 +1,4 @@
-//! lookup, stat, access, readlink, statfs: the fops that only look.
+//! lookup, stat, access, readlink: the fops that only look.
 
 use std::sync::Arc;
 

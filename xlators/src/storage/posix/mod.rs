@@ -21,12 +21,13 @@
 //! | `boot` | opening a brick: checks, housekeeping directories, recovery |
 //! | `brick` | the open brick: objects by gfid, attributes, times |
 //! | `handle`, `gfid2path`, `mdata` | the formats on disk |
-//! | `lookup` | lookup, stat, access, readlink, statfs |
+//! | `lookup` | lookup, stat, access, readlink |
 //! | `entry/` | everything that changes names, crash-safe |
 //! | `data/` | open, read, write, sync, allocate, seek, copy, checksums |
 //! | `readdir` | directories |
 //! | `xattr/` | extended attributes, xattrop, virtual keys, answers in xdata |
 //! | `attr` | setattr |
+//! | `statfs` | space and inodes |
 //! | `background/` | health check, space check, janitor, batched fsync |
 //! | `check/` | the offline check, `kiln check` |
 
