@@ -259,7 +259,7 @@ mod tests {
     fn list_while_deleting(kit: &Kit, count: u64) {
         let brick = kit.brick();
         for n in 0..count {
-            plant(&brick, &format!("name-{n}"), gfid_n(n));
+            plant(&brick, &format!("name-{n}"), gfid_n(1 + n));
         }
         kit.run(async |client| {
             let fd = opened(&client, Gfid::ROOT).await;
@@ -369,7 +369,7 @@ mod tests {
     fn two_listings_of_one_descriptor_do_not_disturb_each_other() {
         let kit = Kit::new(5);
         for n in 0..100 {
-            plant(&kit.brick(), &format!("name-{n}"), gfid_n(n));
+            plant(&kit.brick(), &format!("name-{n}"), gfid_n(1 + n));
         }
         kit.run(async |client| {
             let fd = opened(&client, Gfid::ROOT).await;
