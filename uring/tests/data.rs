@@ -218,3 +218,26 @@ fn names_and_attributes_go_through_the_ring() {
         assert_eq!(core.stat(&file).await.unwrap().nlink, 1);
     });
 }
+
+#[test]
+fn a_read_that_is_cached_in_part_or_not_at_all_is_whole() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = dir.path().join("f");
+    alone(|core| async move {
+        let data = pattern(1 << 20);
+        std::fs::write(&path, &data).unwrap();
+        let twin = std::fs::File::open(&path).unwrap();
+        let file = open(core.sys(), &path, OpenFlags::empty());
+        for warm in [None, Some(0), Some(500_000)] {
+            twin.sync_all().unwrap();
+            rustix::fs::fadvise(&twin, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+            if let Some(offset) = warm {
+                let (n, _) = core.read(&file, core.buffer(10), offset, DataMode::Buffered).await;
+                assert_eq!(n, Ok(10));
+            }
+            let (n, buf) = core.read(&file, Buf::heap(data.len() + 50), 0, DataMode::Buffered).await;
+            assert_eq!(n, Ok(data.len()), "warm at {warm:?}");
+            assert!(buf[..data.len()] == *data);
+        }
+    });
+}

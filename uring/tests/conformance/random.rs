@@ -117,11 +117,21 @@ fn any_acl() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// The mode bits to play with: not the sticky one where the system gives it a meaning that is a matter of settings.
+fn mode_bits() -> u32 {
+    let is_off = |name| {
+        let value = std::fs::read_to_string(format!("/proc/sys/fs/protected_{name}"));
+        value.is_ok_and(|value| value.trim() == "0")
+    };
+    if ["regular", "fifos", "symlinks"].into_iter().all(is_off) { 0o7777 } else { 0o6777 }
+}
+
 fn any_op() -> impl Strategy<Value = Op> {
     let path = || prop::sample::select(PATHS);
     let xattr = || prop::sample::select(XATTRS);
     let held = || 0_usize..6;
-    let mode = || 0_u32..0o10000;
+    let bits = mode_bits();
+    let mode = || (0_u32..0o10000).prop_map(move |mode| mode & bits);
     let offset = || prop_oneof![0_u64..20_000, (0_u64..6).prop_map(|n| n * 4096)];
     let resolve = prop::sample::select(vec![Resolve::empty(), Resolve::BENEATH, Resolve::NO_SYMLINKS]);
     let flags = prop::sample::select(vec![XattrFlags::empty(), XattrFlags::CREATE, XattrFlags::REPLACE]);
