@@ -12,8 +12,8 @@ use rustix::fs::{self as rfs, CWD};
 use rustix::io::retry_on_intr;
 
 use super::{
-    AtFlags, DirEntry, Errno, How, NO_ID, OpenFlags, RawFd, ReadFlags, RenameFlags, Resolve, SeekFrom, Stat,
-    StatFs, Sys, SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
+    AtFlags, DirEntry, Errno, How, NO_ID, OpenFlags, RawFd, ReadFlags, RenameFlags, Resolve, SeekFrom,
+    SharedWords, Stat, StatFs, Sys, SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
 };
 
 /// Smallest buffer given to `getdents64`: one record with the longest name fits (19 + 256 bytes, rounded up).
@@ -407,6 +407,10 @@ impl Sys for Linux {
 
     fn syncfs(&self, fd: RawFd) -> SysResult<()> {
         rfs::syncfs(lend(fd)?)
+    }
+
+    fn map_shared(&self, fd: RawFd, len: usize) -> SysResult<Arc<SharedWords>> {
+        SharedWords::map(fd, len).map(Arc::new)
     }
 
     fn getxattr(&self, target: XattrTarget<'_>, name: &CStr, buf: &mut [u8]) -> SysResult<usize> {

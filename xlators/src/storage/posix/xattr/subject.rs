@@ -261,26 +261,3 @@ fn placed(class: Class, known: &Known) -> (Class, Warmth) {
         Known::Gfid { warmth, .. } => (class, *warmth),
     }
 }
-
-// TEMPORARY until locked.rs lands.
-impl Posix {
-    async fn run_locked<T: Send + 'static>(
-        &self,
-        class: Class,
-        warmth: Warmth,
-        _names: Vec<u64>,
-        objects: Vec<u64>,
-        job: impl FnOnce(&Arc<Brick>) -> T + Send + 'static,
-    ) -> T {
-        if kiln_uring::placement::place(class, warmth) == kiln_uring::Place::Inline
-            && let Some(_held) = self.brick.objects.try_lock(&objects)
-        {
-            return job(&self.brick);
-        }
-        let job = move |brick: &Arc<Brick>| {
-            let _objects = brick.objects.lock(&objects);
-            job(brick)
-        };
-        self.run(Class::Background, Warmth::Cold, job).await
-    }
-}
