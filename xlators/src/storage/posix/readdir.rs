@@ -48,7 +48,7 @@ struct Listing {
     /// With attributes and answers per entry.
     plus: bool,
     without_directories: bool,
-    /// Whether it runs on the core.
+    /// Warm when it runs on the core.
     warmth: Warmth,
     xdata: Xdata,
 }
@@ -72,7 +72,11 @@ impl Posix {
         Ok(reply::Done::default())
     }
 
-    pub(super) async fn serve_readdir(&self, _: &Call, req: request::Readdir) -> FopResult<reply::Entries> {
+    pub(super) async fn serve_readdir(
+        &self,
+        _: &Call,
+        req: request::Readdir,
+    ) -> FopResult<reply::Entries> {
         let listing = Listing {
             gfid: req.fd.gfid(),
             offset: req.offset,
@@ -85,7 +89,11 @@ impl Posix {
         self.list(req.fd, listing).await
     }
 
-    pub(super) async fn serve_readdirp(&self, _: &Call, req: request::Readdirp) -> FopResult<reply::Entries> {
+    pub(super) async fn serve_readdirp(
+        &self,
+        _: &Call,
+        req: request::Readdirp,
+    ) -> FopResult<reply::Entries> {
         if req.xdata.contains(keys::ANCESTRY_DENTRY) {
             return self.list_ancestors(&req.fd).await;
         }
@@ -112,10 +120,11 @@ impl Posix {
             let job = move |brick: &Arc<Brick>| listing.run(brick, &*reopen(brick, &dir)?);
             return self.run(Class::ReadDir, Warmth::Cold, job).await;
         };
-        if known == Warmth::Warm && listing.budget <= quick {
-            if let Some(_alone) = state.try_listing() {
-                return Listing { warmth: Warmth::Warm, ..listing }.run(&self.brick, &dir);
-            }
+        if known == Warmth::Warm
+            && listing.budget <= quick
+            && let Some(_alone) = state.try_listing()
+        {
+            return Listing { warmth: Warmth::Warm, ..listing }.run(&self.brick, &dir);
         }
         let job = move |brick: &Arc<Brick>| {
             let _alone = fd.storage::<PosixFd>().map(PosixFd::listing);
@@ -133,7 +142,7 @@ impl Posix {
 }
 
 /// The same directory with a position of its own.
-fn reopen(brick: &Brick, dir: &File) -> SysResult<Arc<File>> {
+pub(super) fn reopen(brick: &Brick, dir: &File) -> SysResult<Arc<File>> {
     let fd = brick.sys.openat2(dir.fd(), c".", How::new(OpenFlags::DIRECTORY))?;
     Ok(Arc::new(File::new(Arc::clone(&brick.sys), fd)))
 }
