@@ -59,6 +59,10 @@ pub trait Sys: Send + Sync + std::fmt::Debug + 'static {
     /// `flock(2)` with `LOCK_EX | LOCK_NB`: EWOULDBLOCK when another open file description holds it.
     fn lock_exclusive(&self, fd: RawFd) -> SysResult<()>;
 
+    /// `umask(2)` with 0, for the whole process: whoever makes files for others gives the modes itself. A simulated kernel
+    /// has no umask.
+    fn clear_umask(&self) {}
+
     // --- attributes --------------------------------------------------------------------------------------------------
 
     /// `statx(2)` of a name under a directory.

@@ -194,6 +194,10 @@ impl Sys for Linux {
         raw::name_to_handle(dir, path)
     }
 
+    fn clear_umask(&self) {
+        rustix::process::umask(rfs::Mode::empty());
+    }
+
     fn close(&self, fd: RawFd) {
         if fd >= 0 {
             // SAFETY: the caller owns `fd` and gives it up (see `File`); nobody uses the number afterwards.
