@@ -35,7 +35,7 @@ use cores::{Cores, Hooks};
 use plan::Source;
 use signals::Event;
 
-pub use plan::{load_volfile, print_findings};
+pub use plan::print_findings;
 
 /// The mount point while something is mounted there, for those who cannot end in order.
 static MOUNTED: OnceLock<PathBuf> = OnceLock::new();
@@ -116,7 +116,7 @@ impl Running {
         let claim = Claim::new(socket)?;
         let (volfile, mut brick, mountpoint) = match source {
             Source::Volfile(path) => {
-                let volfile = load_volfile(path)?;
+                let volfile = plan::load_volfile(path)?;
                 let mut mountpoint = plan::mountpoint(args, None)?;
                 for brick in plan::bricks_of(&volfile) {
                     mountpoint = plan::mountpoint(args, Some(&brick))?;
@@ -204,10 +204,9 @@ impl Running {
             tracing::info!("no volfile to read again; the log file is open anew");
             return;
         };
-        let outcome = load_volfile(path).map_err(|failure| failure.to_string());
-        match outcome.and_then(|volfile| self.cores.reconfigure(&volfile)) {
+        match plan::reload_volfile(path).and_then(|volfile| self.cores.reconfigure(&volfile)) {
             Ok(()) => tracing::info!("the options of {} are in force", path.display()),
-            Err(reason) => tracing::error!("{} is not taken over: {}", path.display(), reason.trim_end()),
+            Err(reason) => tracing::error!("{} is not taken over: {}", path.display(), reason),
         }
     }
 

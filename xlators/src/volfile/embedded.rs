@@ -33,7 +33,8 @@ impl Embedded<'_> {
         if self.read_only {
             add("brick-read-only", "features/read-only", &[("read-only", "on")]);
         }
-        let counted = [("count-fop-hits", "on"), ("latency-measurement", "on"), ("unique-id", self.directory)];
+        let counted =
+            [("count-fop-hits", "on"), ("latency-measurement", "on"), ("unique-id", self.directory)];
         add("brick-io-stats", "debug/io-stats", &counted);
         Volfile { nodes }
     }

@@ -102,8 +102,7 @@ fn nearest_names_are_suggested() {
     assert_eq!(message, "`storage/posix` has no option `directry`");
     assert_eq!(help, "did you mean `directory`?");
 
-    let (_, _, message, help) =
-        only(&format!("{GOOD}volume s type debug/io-stats subvolumes q end-volume")).into();
+    let (_, _, message, help) = only(&format!("{GOOD}volume s type debug/io-stats subvolumes q end-volume"));
     assert_eq!(message, "there is no node `q`");
     assert_eq!(help, "did you mean `p`?");
 }
