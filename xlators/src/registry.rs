@@ -7,6 +7,8 @@ use crate::{debug, features, system};
 pub static TRANSLATORS: &[&TranslatorType] = &[
     &debug::delay_gen::TYPE,
     &debug::error_gen::TYPE,
+    &debug::io_stats::TYPE,
+    &debug::trace::TYPE,
     &features::read_only::TYPE,
     &system::posix_acl::TYPE,
     &system::posix_acl::TYPE_BY_FOLDER,

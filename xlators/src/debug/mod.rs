@@ -3,6 +3,8 @@
 pub mod delay_gen;
 pub mod error_gen;
 mod fop_list;
+pub mod io_stats;
+pub mod trace;
 
 use kiln_uring::Core;
 

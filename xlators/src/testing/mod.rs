@@ -41,7 +41,7 @@ pub struct Rig {
 pub type LayerSpec<'a> = (&'a str, &'a [(&'a str, &'a str)]);
 
 impl Rig {
-    /// Layers from the bottom up, each named by its type.
+    /// Layers from the bottom up, each named by its type and its place, such as `debug/trace#1`.
     ///
     /// # Panics
     /// When a layer cannot be made.
@@ -88,7 +88,8 @@ fn volfile(layers: &[LayerSpec<'_>]) -> Volfile {
     let mut nodes = vec![Node::new("leaf", TYPE.name, &[], &[])];
     for (kind, options) in layers {
         let below = nodes.last().map(|node| node.name.text.clone()).unwrap_or_default();
-        nodes.push(Node::new(kind, kind, options, &[&below]));
+        let name = format!("{kind}#{}", nodes.len());
+        nodes.push(Node::new(&name, kind, options, &[&below]));
     }
     Volfile { nodes }
 }
