@@ -35,6 +35,8 @@ keys! {
     INTERNAL_FOP = c"glusterfs-internal-fop";
     /// Whole content of a small file.
     CONTENT = c"glusterfs.content";
+    /// Ask for an unlinked file that is still open.
+    UNLINKED_LOOKUP = c"unlinked-lookup";
     /// The caller's umask, overriding the argument.
     UMASK = c"umask";
     /// The caller's mode, overriding the argument.

@@ -13,6 +13,7 @@ pub mod keys;
 pub mod mount;
 pub mod options;
 pub mod registry;
+pub mod storage;
 pub mod system;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -1,0 +1,3 @@
+//! Translators that store.
+
+pub mod posix;

@@ -1,0 +1,360 @@
+//! The brick: the open directories of one exported tree, and what all cores share about it.
+//!
+//! Everything here is blocking; which thread runs it is decided by [`super::Posix::run`].
+
+use std::ffi::{CStr, CString};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use kiln_uring::sys::{How, OpenFlags, Resolve, Stat, Timespec, XattrFlags, XattrTarget};
+use kiln_uring::{Errno, File, Sys, SysResult};
+
+use super::handle::{HandlePath, parse_directory_target};
+use super::mdata::{self, Role};
+use super::open_counts::OpenCounts;
+use super::options::Settings;
+use super::stripes::Stripes;
+use crate::call::CallTimes;
+use crate::keys;
+use crate::types::{Gfid, Iatt, MdataTimes, Name};
+
+/// Name of the housekeeping directory under the brick's root.
+pub const DOT_GLUSTERFS: &CStr = c".glusterfs";
+
+/// Deepest directory that a walk by handles reaches; deeper chains are loops.
+const MAX_DEPTH: usize = 4096;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Brick {
+    /// The kernel.
+    pub sys: Arc<dyn Sys>,
+    /// As the volfile names it.
+    pub path: PathBuf,
+    /// The brick's root.
+    pub root: Arc<File>,
+    /// `.glusterfs`.
+    pub dot: Arc<File>,
+    /// `.glusterfs/unlink`: what was unlinked while open.
+    pub unlink_dir: Arc<File>,
+    /// `.glusterfs/landfill`: what the janitor deletes.
+    pub landfill_dir: Arc<File>,
+    /// The machine's name, for pathinfo.
+    pub host: String,
+    /// Locks of names, by [`super::stripes::entry_key`].
+    pub entries: Stripes,
+    /// Locks of objects, by [`super::stripes::object_key`].
+    pub objects: Stripes,
+    /// Who has what open.
+    pub opens: OpenCounts,
+    /// The file system has less space than the reserve.
+    pub full: AtomicBool,
+    /// Moves when a directory's gfid may have got another directory: caches of descriptors are void then.
+    pub directories_epoch: AtomicU64,
+    settings: RwLock<Arc<Settings>>,
+}
+
+/// An object on the brick, as system calls can reach it.
+#[derive(Clone, Debug)]
+pub enum Object {
+    /// A directory, open for reading.
+    Dir(Arc<File>),
+    /// Anything else, by its handle.
+    Other(HandlePath),
+    /// A file that was unlinked while open, by its name in `unlink/`.
+    Parked(CString),
+}
+
+/// What is known of an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Attrs {
+    /// From the kernel, with the client's times over it.
+    pub iatt: Iatt,
+    /// The kernel's own.
+    pub stat: Stat,
+    /// `trusted.glusterfs.mdata`, when `ctime` is on and it is there.
+    pub mdata: Option<MdataTimes>,
+}
+
+impl Brick {
+    /// Puts the opened directories together; see [`super::open_brick`] for how they come to be.
+    #[must_use]
+    pub fn new(sys: Arc<dyn Sys>, path: &Path, dirs: super::boot::Directories, host: String, settings: Settings) -> Self {
+        let super::boot::Directories { root, dot, unlink_dir, landfill_dir } = dirs;
+        Self {
+            sys,
+            path: path.to_owned(),
+            root,
+            dot,
+            unlink_dir,
+            landfill_dir,
+            host,
+            entries: Stripes::default(),
+            objects: Stripes::default(),
+            opens: OpenCounts::default(),
+            full: AtomicBool::new(false),
+            directories_epoch: AtomicU64::new(0),
+            settings: RwLock::new(Arc::new(settings)),
+        }
+    }
+
+    /// The options in force.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other options in force.
+    pub fn set_settings(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    /// Whether the reserve is reached.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    // --- finding objects -----------------------------------------------------------------------------------------------
+
+    /// Opens the directory `gfid` by its handle, and makes sure that it is the one.
+    ///
+    /// # Errors
+    /// `ENOENT` when there is no handle, or it leads nowhere; `ENOTDIR` when the object is no directory; `ESTALE` when the
+    /// handle leads to another directory.
+    pub fn open_dir(&self, gfid: Gfid) -> SysResult<Arc<File>> {
+        if gfid.is_root() {
+            return Ok(Arc::clone(&self.root));
+        }
+        if gfid.is_null() {
+            return Err(Errno::NOENT);
+        }
+        let handle = HandlePath::new(gfid);
+        let mut path = Vec::with_capacity(64);
+        path.extend_from_slice(DOT_GLUSTERFS.to_bytes());
+        path.push(b'/');
+        path.extend_from_slice(handle.as_c_str().to_bytes_with_nul());
+        let path = CString::from_vec_with_nul(path).map_err(|_| Errno::INVAL)?;
+        // The kernel walks the chain of handles; beneath the root, whatever a damaged handle says.
+        let how = How::new(OpenFlags::DIRECTORY).resolve(Resolve::BENEATH | Resolve::NO_MAGICLINKS | Resolve::NO_XDEV);
+        let opened = loop {
+            match self.sys.openat2(self.root.fd(), &path, how) {
+                // A rename elsewhere raced with the walk; the kernel cannot tell whether it stayed beneath.
+                Err(Errno::AGAIN) => continue,
+                other => break other,
+            }
+        };
+        let dir = match opened {
+            Ok(fd) => Arc::new(File::new(Arc::clone(&self.sys), fd)),
+            Err(Errno::LOOP) => self.walk_to(gfid)?,
+            Err(Errno::XDEV) => return Err(Errno::STALE),
+            Err(errno) => return Err(errno),
+        };
+        match self.gfid_of(XattrTarget::Fd(dir.fd())) {
+            Ok(found) if found == gfid => Ok(dir),
+            // A symbolic link's own handle leads somewhere else: the object is no directory.
+            _ if self.stat_handle(gfid).is_ok_and(|stat| stat.is_symlink() && stat.nlink > 1) => Err(Errno::NOTDIR),
+            _ => Err(Errno::STALE),
+        }
+    }
+
+    /// The same step by step, for chains of more than 40 symbolic links.
+    fn walk_to(&self, gfid: Gfid) -> SysResult<Arc<File>> {
+        let mut names = Vec::new();
+        let mut at = gfid;
+        while !at.is_root() {
+            if names.len() >= MAX_DEPTH {
+                return Err(Errno::LOOP);
+            }
+            let (parent, name) = self.parent_of_dir(at)?;
+            names.push(name);
+            at = parent;
+        }
+        let mut dir = Arc::clone(&self.root);
+        for name in names.iter().rev() {
+            dir = self.open_subdir(&dir, name)?;
+        }
+        Ok(dir)
+    }
+
+    /// Opens the directory `name` of `parent`, without following a symbolic link.
+    ///
+    /// # Errors
+    /// Those of `openat2(2)`.
+    pub fn open_subdir(&self, parent: &File, name: &Name) -> SysResult<Arc<File>> {
+        let how = How::new(OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW);
+        let fd = self.sys.openat2(parent.fd(), name.as_c_str(), how)?;
+        Ok(Arc::new(File::new(Arc::clone(&self.sys), fd)))
+    }
+
+    /// Parent and name of a directory, from its handle.
+    ///
+    /// # Errors
+    /// `ENOENT` without a handle, `ESTALE` when it is damaged.
+    pub fn parent_of_dir(&self, gfid: Gfid) -> SysResult<(Gfid, Name)> {
+        let target = self.sys.readlink_at(self.dot.fd(), HandlePath::new(gfid).as_c_str())?;
+        parse_directory_target(&target).ok_or(Errno::STALE)
+    }
+
+    /// `lstat` of the handle itself.
+    ///
+    /// # Errors
+    /// `ENOENT` without a handle.
+    pub fn stat_handle(&self, gfid: Gfid) -> SysResult<Stat> {
+        self.sys.stat_at(self.dot.fd(), HandlePath::new(gfid).as_c_str())
+    }
+
+    /// Finds the object `gfid` and its `stat`.
+    ///
+    /// # Errors
+    /// `ENOENT` when there is none (a handle that leads to no directory included), `ESTALE` for a damaged handle.
+    pub fn object(&self, gfid: Gfid) -> SysResult<(Object, Stat)> {
+        if gfid.is_root() {
+            return Ok((Object::Dir(Arc::clone(&self.root)), self.sys.stat(self.root.fd())?));
+        }
+        if gfid.is_null() {
+            return Err(Errno::NOENT);
+        }
+        let handle = HandlePath::new(gfid);
+        let stat = self.sys.stat_at(self.dot.fd(), handle.as_c_str())?;
+        // A directory's handle is a symbolic link of its own; a user's symbolic link has at least two names.
+        if stat.is_symlink() && stat.nlink == 1 {
+            let dir = self.open_dir(gfid)?;
+            let stat = self.sys.stat(dir.fd())?;
+            return Ok((Object::Dir(dir), stat));
+        }
+        Ok((Object::Other(handle), stat))
+    }
+
+    // --- attributes ----------------------------------------------------------------------------------------------------
+
+    /// `trusted.gfid` of an object.
+    ///
+    /// # Errors
+    /// `ENODATA` when it has none, `EIO` when it is not 16 bytes.
+    pub fn gfid_of(&self, target: XattrTarget<'_>) -> SysResult<Gfid> {
+        let mut bytes = [0; 16];
+        match self.sys.getxattr(target, keys::GFID, &mut bytes) {
+            Ok(16) => Ok(Gfid::from_bytes(bytes)),
+            Ok(_) | Err(Errno::RANGE) => Err(Errno::IO),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// `trusted.glusterfs.mdata`, when `ctime` is on; a damaged one counts as none.
+    ///
+    /// # Errors
+    /// Those of `getxattr(2)`, absence apart.
+    pub fn mdata_of(&self, target: XattrTarget<'_>) -> SysResult<Option<MdataTimes>> {
+        if !self.ctime() {
+            return Ok(None);
+        }
+        let mut bytes = [0; mdata::LEN];
+        match self.sys.getxattr(target, keys::MDATA, &mut bytes) {
+            Ok(len) => Ok(mdata::decode(&bytes[..len])),
+            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn ctime(&self) -> bool {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).ctime
+    }
+
+    /// Everything about an object whose `stat` is known.
+    ///
+    /// # Errors
+    /// Those of `getxattr(2)`.
+    pub fn attrs(&self, gfid: Gfid, stat: Stat, target: XattrTarget<'_>) -> SysResult<Attrs> {
+        let mdata = self.mdata_of(target)?;
+        let mut iatt = Iatt::from_stat(gfid, &stat);
+        if let Some(times) = &mdata {
+            mdata::apply(&mut iatt, times);
+        }
+        Ok(Attrs { iatt, stat, mdata })
+    }
+
+    /// Everything about an open object.
+    ///
+    /// # Errors
+    /// `ESTALE` for a directory that was removed, and those of `statx(2)` and `getxattr(2)`.
+    pub fn attrs_of_fd(&self, gfid: Gfid, file: &File) -> SysResult<Attrs> {
+        let stat = self.sys.stat(file.fd())?;
+        if stat.is_dir() && stat.nlink == 0 {
+            return Err(Errno::STALE);
+        }
+        self.attrs(gfid, stat, XattrTarget::Fd(file.fd()))
+    }
+
+    /// Everything about an object, found anew.
+    ///
+    /// # Errors
+    /// See [`Brick::object`].
+    pub fn attrs_of(&self, gfid: Gfid, object: &Object) -> SysResult<Attrs> {
+        match object {
+            Object::Dir(dir) => self.attrs_of_fd(gfid, dir),
+            _ => self.attrs(gfid, self.stat_object(object)?, self.target(object)),
+        }
+    }
+
+    /// `stat` of an object.
+    ///
+    /// # Errors
+    /// Those of `statx(2)`; `ESTALE` for a removed directory.
+    pub fn stat_object(&self, object: &Object) -> SysResult<Stat> {
+        match object {
+            Object::Dir(dir) => {
+                let stat = self.sys.stat(dir.fd())?;
+                if stat.nlink == 0 { Err(Errno::STALE) } else { Ok(stat) }
+            }
+            Object::Other(handle) => self.sys.stat_at(self.dot.fd(), handle.as_c_str()),
+            Object::Parked(name) => self.sys.stat_at(self.unlink_dir.fd(), name),
+        }
+    }
+
+    /// Where an object's extended attributes are.
+    #[must_use]
+    pub fn target<'a>(&'a self, object: &'a Object) -> XattrTarget<'a> {
+        match object {
+            Object::Dir(dir) => XattrTarget::Fd(dir.fd()),
+            Object::Other(handle) => XattrTarget::At(self.dot.fd(), handle.as_c_str()),
+            Object::Parked(name) => XattrTarget::At(self.unlink_dir.fd(), name),
+        }
+    }
+
+    // --- the client's times --------------------------------------------------------------------------------------------
+
+    /// Moves the times of an object by the rules of [`mdata`], and those in `attrs` with them. A failure is logged and
+    /// otherwise ignored, as stock does: the operation itself has happened.
+    pub fn move_times(&self, target: XattrTarget<'_>, attrs: &mut Attrs, times: &CallTimes, role: Role) {
+        if times.flags.is_empty() || !self.ctime() {
+            return;
+        }
+        if let Some(new) = mdata::moved(attrs.mdata, times, role) {
+            self.store_times(target, attrs, new);
+        }
+    }
+
+    /// Stores exactly these times.
+    pub fn store_times(&self, target: XattrTarget<'_>, attrs: &mut Attrs, new: MdataTimes) {
+        match self.sys.setxattr(target, keys::MDATA, &mdata::encode(&new), XattrFlags::empty()) {
+            Ok(()) => {
+                attrs.mdata = Some(new);
+                mdata::apply(&mut attrs.iatt, &new);
+            }
+            Err(errno) => tracing::warn!(gfid = %attrs.iatt.gfid, %errno, "cannot store trusted.glusterfs.mdata"),
+        }
+    }
+
+    /// The present time of the brick's clock, where no client's is given.
+    #[must_use]
+    pub fn now(&self) -> Timespec {
+        self.sys.realtime()
+    }
+
+    /// Logs what a damaged object looks like, once per gfid and kind of damage as far as memory allows.
+    pub fn damaged(&self, gfid: Gfid, what: &str) {
+        tracing::error!(%gfid, brick = %self.path.display(), "damaged object: {what}; `kiln check` tells more");
+    }
+}

@@ -1,0 +1,3 @@
+//! Everything that changes names.
+
+pub mod heal;

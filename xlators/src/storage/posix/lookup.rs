@@ -1,0 +1,179 @@
+//! lookup, stat, access, readlink, statfs: the fops that only look.
+
+use std::sync::Arc;
+
+use kiln_uring::sys::XattrTarget;
+use kiln_uring::{Class, Errno, File, Warmth};
+
+use super::entry::heal;
+use super::xattr::fill::{self, Filled};
+use super::{Attrs, Brick, Object, Posix};
+use crate::call::Call;
+use crate::error::{FopError, FopResult};
+use crate::fop::{reply, request};
+use crate::keys;
+use crate::types::{Gfid, Iatt, Loc, Name, Xdata};
+
+impl Posix {
+    pub(super) async fn serve_lookup(&self, call: &Call, req: request::Lookup) -> FopResult<reply::Lookup> {
+        match req.loc.name {
+            Some(name) => self.lookup_name(call, req.loc.parent, name, req.xdata).await,
+            None => self.lookup_gfid(call, req.loc.gfid, req.xdata).await,
+        }
+    }
+
+    async fn lookup_name(&self, call: &Call, parent: Gfid, name: Name, xdata: Xdata) -> FopResult<reply::Lookup> {
+        if is_dot_glusterfs(parent, &name) {
+            return Err(Errno::PERM.into());
+        }
+        let dir = self.directory(parent).await?;
+        let warmth = self.entry_warmth(parent, &dir, &name);
+        let pid = call.caller().pid;
+        let job = move |brick: &Arc<Brick>| lookup_entry(brick, parent, &dir, &name, pid, xdata);
+        let found = self.run(Class::MetadataRead, warmth, job).await;
+        match &found {
+            Ok(reply) => self.touch_object(reply.iatt.gfid),
+            Err(error) if error.errno == Errno::STALE => self.drop_directory(parent),
+            Err(_) => {}
+        }
+        found
+    }
+
+    async fn lookup_gfid(&self, call: &Call, gfid: Gfid, xdata: Xdata) -> FopResult<reply::Lookup> {
+        let pid = call.caller().pid;
+        if let Some(dir) = self.cached_directory(gfid) {
+            let job = move |brick: &Arc<Brick>| lookup_open(brick, gfid, &dir, pid, &xdata);
+            let found = self.run(Class::FdMetadata, Warmth::Warm, job).await;
+            if found.is_err() {
+                self.drop_directory(gfid);
+            }
+            // Removed, or taken over by another directory: the handle knows.
+            return match found {
+                Err(FopError { errno: Errno::STALE, .. }) => Err(Errno::NOENT.into()),
+                found => found,
+            };
+        }
+        let warmth = self.object_warmth(gfid);
+        let job = move |brick: &Arc<Brick>| lookup_object(brick, gfid, pid, &xdata);
+        let (reply, object) = self.run(Class::MetadataRead, warmth, job).await?;
+        if let Object::Dir(dir) = &object {
+            self.keep_directory(gfid, dir);
+        }
+        Ok(reply)
+    }
+
+    pub(super) async fn serve_stat(&self, call: &Call, req: request::Stat) -> FopResult<reply::Attr> {
+        let gfid = self.gfid_of_loc(req.loc).await?;
+        let found = self.lookup_gfid(call, gfid, req.xdata).await.map_err(stale)?;
+        Ok(reply::Attr { iatt: found.iatt, xdata: found.xdata })
+    }
+
+    /// Whether the brick itself may: access-control has answered for the caller before. Root may all but execute a file
+    /// that nobody may.
+    pub(super) async fn serve_access(&self, call: &Call, req: request::Access) -> FopResult<reply::Done> {
+        let gfid = self.gfid_of_loc(req.loc).await?;
+        let found = self.lookup_gfid(call, gfid, Xdata::NONE).await.map_err(stale)?;
+        let execute = req.mask & 1 != 0 && !found.iatt.is_dir() && found.iatt.prot & 0o111 == 0;
+        if execute { Err(Errno::ACCESS.into()) } else { Ok(reply::Done::default()) }
+    }
+
+    pub(super) async fn serve_readlink(&self, _: &Call, req: request::Readlink) -> FopResult<reply::Readlink> {
+        let gfid = self.gfid_of_loc(req.loc).await?;
+        let object = self.object(gfid).await.map_err(stale_errno)?;
+        let size = req.size as usize;
+        let job = move |brick: &Arc<Brick>| -> FopResult<reply::Readlink> {
+            let attrs = brick.attrs_of(gfid, &object)?;
+            let Object::Other(handle) = &object else { return Err(Errno::INVAL.into()) };
+            if !attrs.stat.is_symlink() {
+                return Err(Errno::INVAL.into());
+            }
+            let mut target = brick.sys.readlink_at(brick.dot.fd(), handle.as_c_str())?;
+            target.truncate(size);
+            Ok(reply::Readlink { target, iatt: attrs.iatt, xdata: Xdata::NONE })
+        };
+        self.run(Class::MetadataRead, Warmth::Warm, job).await
+    }
+
+    /// The gfid that a loc means; by its name when the caller does not know it.
+    pub(super) async fn gfid_of_loc(&self, loc: Loc) -> Result<Gfid, Errno> {
+        if !loc.gfid.is_null() {
+            return Ok(loc.gfid);
+        }
+        let Some(name) = loc.name else { return Err(Errno::INVAL) };
+        let dir = self.directory(loc.parent).await?;
+        let warmth = self.entry_warmth(loc.parent, &dir, &name);
+        let job = move |brick: &Arc<Brick>| brick.gfid_of(XattrTarget::At(dir.fd(), name.as_c_str()));
+        self.run(Class::MetadataRead, warmth, job).await
+    }
+}
+
+/// An object that is not there (any more) is ESTALE to every fop but lookup.
+pub(super) fn stale(mut error: FopError) -> FopError {
+    error.errno = stale_errno(error.errno);
+    error
+}
+
+/// See [`stale`].
+pub(super) fn stale_errno(errno: Errno) -> Errno {
+    if errno == Errno::NOENT { Errno::STALE } else { errno }
+}
+
+/// Whether it is the housekeeping directory, which no client may see; deeper in the tree the name is an ordinary one.
+pub(super) fn is_dot_glusterfs(parent: Gfid, name: &Name) -> bool {
+    parent.is_root() && name.as_c_str() == super::brick::DOT_GLUSTERFS
+}
+
+fn lookup_entry(brick: &Arc<Brick>, parent: Gfid, dir: &File, name: &Name, pid: i32, xdata: Xdata) -> FopResult<reply::Lookup> {
+    let here = XattrTarget::At(dir.fd(), name.as_c_str());
+    let entry = brick.sys.stat_at(dir.fd(), name.as_c_str());
+    let postparent = brick.attrs_of_fd(parent, dir)?.iatt;
+    let failed = |errno: Errno| FopError::new(errno).with_postparent(postparent);
+    let stat = entry.map_err(failed)?;
+    let gfid = match brick.gfid_of(here) {
+        Ok(gfid) => gfid,
+        Err(Errno::NODATA) => match heal::adopt(brick, parent, dir, name, &stat, &xdata) {
+            Ok(gfid) => gfid,
+            Err(errno) => return Err(failed(errno)),
+        },
+        Err(Errno::IO) => {
+            brick.damaged(parent, &format!("entry {name} has a trusted.gfid that is not 16 bytes"));
+            return Err(failed(Errno::IO));
+        }
+        Err(errno) => return Err(failed(errno)),
+    };
+    // Fewer links than a handle and a name make: the handle is missing. (A directory's is checked when it is opened.)
+    let stat = if !stat.is_dir() && stat.nlink < 2 && !gfid.is_null() {
+        heal::relink(brick, gfid, dir, name).map_err(failed)?;
+        brick.sys.stat_at(dir.fd(), name.as_c_str()).map_err(failed)?
+    } else {
+        stat
+    };
+    let attrs = brick.attrs(gfid, stat, here).map_err(failed)?;
+    let xdata = fill::answer(brick, &Filled { gfid, attrs: &attrs, target: here, pid, parent: Some((parent, name)) }, &xdata);
+    Ok(reply::Lookup { iatt: attrs.iatt, postparent, xdata })
+}
+
+fn lookup_open(brick: &Arc<Brick>, gfid: Gfid, dir: &File, pid: i32, xdata: &Xdata) -> FopResult<reply::Lookup> {
+    let attrs = brick.attrs_of_fd(gfid, dir)?;
+    Ok(nameless(brick, gfid, &attrs, XattrTarget::Fd(dir.fd()), pid, xdata))
+}
+
+fn lookup_object(brick: &Arc<Brick>, gfid: Gfid, pid: i32, xdata: &Xdata) -> FopResult<(reply::Lookup, Object)> {
+    let (object, stat) = match brick.object(gfid) {
+        Err(Errno::NOENT) if xdata.is_set(keys::UNLINKED_LOOKUP) => {
+            let parked = Object::Parked(super::handle::gfid_name(gfid));
+            let stat = brick.stat_object(&parked)?;
+            (parked, stat)
+        }
+        other => other?,
+    };
+    let target = brick.target(&object);
+    let attrs = brick.attrs(gfid, stat, target)?;
+    let reply = nameless(brick, gfid, &attrs, target, pid, xdata);
+    Ok((reply, object))
+}
+
+fn nameless(brick: &Arc<Brick>, gfid: Gfid, attrs: &Attrs, target: XattrTarget<'_>, pid: i32, xdata: &Xdata) -> reply::Lookup {
+    let xdata = fill::answer(brick, &Filled { gfid, attrs, target, pid, parent: None }, xdata);
+    reply::Lookup { iatt: attrs.iatt, postparent: Iatt::default(), xdata }
+}

@@ -1,0 +1,3 @@
+//! Extended attributes: the fops, xattrop, virtual keys, and answers in xdata.
+
+pub mod fill;
