@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use kiln_uring::host;
 use kiln_xlators::graph::Blueprint;
 use kiln_xlators::mount::fuse::{self, Mount, MountError, Unmounted};
 
@@ -44,7 +45,7 @@ static MOUNTED: OnceLock<PathBuf> = OnceLock::new();
 pub fn abandon_mount() {
     if let Some(path) = MOUNTED.get() {
         // It may be gone already; the process ends in any case.
-        let _ = kiln_uring::host::unmount(path, true);
+        let _ = host::unmount(path, true);
     }
 }
 
@@ -230,11 +231,25 @@ impl Running {
 
 /// Everything about the mount that can be found out without mounting.
 fn check_mount(mountpoint: &Path) -> Outcome {
-    fuse::check_mountpoint(mountpoint).map_err(|error| mount_failed(&error))?;
+    let mut checked = fuse::check_mountpoint(mountpoint);
+    if matches!(checked, Err(MountError::Stale { .. })) && clear_stale(mountpoint) {
+        checked = fuse::check_mountpoint(mountpoint);
+    }
+    checked.map_err(|error| mount_failed(&error))?;
     if !Path::new("/dev/fuse").exists() {
         return Err(mount_failed(&MountError::NoFuse));
     }
     Ok(())
+}
+
+/// Takes away what a Kiln that was killed has left, so that a service manager can start it again. Other servers' dead mounts
+/// are their operators' business.
+fn clear_stale(mountpoint: &Path) -> bool {
+    let is_ours = host::mounted_on(mountpoint).is_some_and(|entry| entry.kind == "fuse.kiln");
+    if is_ours {
+        tracing::warn!("{} is the mount of a Kiln that is gone: clearing it", mountpoint.display());
+    }
+    is_ours && host::unmount(mountpoint, true).is_ok()
 }
 
 fn tables_of(mount: Mount) -> Box<dyn Fn() -> serde_json::Value + Send + Sync> {
