@@ -18,8 +18,8 @@ end-volume
 
 /// `check` of a file with this text: status, stdout, stderr.
 fn check(text: &str) -> (i32, String, String) {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("b.vol"), text).unwrap();
+    let dir = tempfile::tempdir().expect("the test's own files and processes work");
+    std::fs::write(dir.path().join("b.vol"), text).expect("the test's own files and processes work");
     let ran = kiln(dir.path(), &["volfile", "check", "b.vol"]);
     (ran.status, ran.stdout, ran.stderr)
 }

@@ -1,6 +1,6 @@
 //! From the command line to what is to be run, with everything checked that can be checked without changing anything.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,7 +100,9 @@ fn read_volfile(path: &Path) -> Outcome<(Volfile, Report)> {
 /// Prints findings on stderr.
 pub fn print_findings(report: &Report) {
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    eprint!("{}", report.render(if colours { Style::Colour } else { Style::Plain }));
+    let text = report.render(if colours { Style::Colour } else { Style::Plain });
+    // Nobody is left to hear that stderr is closed.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// The graph over `brick`.

@@ -12,7 +12,7 @@ use crate::translator::{Children, TranslatorType};
 const MAX_NODES: usize = u16::MAX as usize - 1;
 
 /// How many nodes above are searched for one with a similar name.
-const NAMES_COMPARED: usize = 200;
+const NAMES_COMPARED: usize = 50;
 
 /// Every mistake of `volfile`, with its place.
 #[must_use]
