@@ -224,6 +224,25 @@ fn pictures_show_every_node_and_what_is_not_default() {
     assert_eq!(svg.matches("class=\"edge\"").count(), 3);
 }
 
+/// `count` nodes that each stand on the one before and on the first.
+fn ladder(count: usize) -> String {
+    let step = |i: usize| format!("volume n{i} type cluster/distribute subvolumes n{} p end-volume\n", i - 1);
+    format!("{GOOD}volume n0 type debug/io-stats subvolumes p end-volume\n")
+        + &(1..count).map(step).collect::<String>()
+}
+
+#[test]
+fn endless_graphs_are_refused_and_drawn_all_the_same() {
+    assert_eq!(findings(&ladder(127)), []);
+    let (line, offending, message, _) = only(&ladder(2000));
+    assert_eq!((line, offending.as_str()), (132, "n127"));
+    assert_eq!(message, "there are more than 128 layers below each other");
+    let (volfile, _) = parse(&ladder(2000));
+    assert!(show::text(&volfile).contains("too deep to be drawn"));
+    assert_eq!(show::svg(&volfile).matches("class=\"box\"").count(), 2001);
+    assert!(show::dot(&volfile).len() > 2000);
+}
+
 fn word() -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-z/#.-]{1,8}",

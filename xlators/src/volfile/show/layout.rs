@@ -33,6 +33,9 @@ const COLUMN_GAP: f64 = 32.0;
 /// Width that an edge takes where it passes through a row.
 const LANE: f64 = 8.0;
 
+/// Most lanes in a picture. A graph with more of them is beyond any picture, and its edges may cross boxes.
+const MAX_LANES: usize = 20_000;
+
 /// A box or, where an edge passes through a row, a lane.
 struct Slot {
     row: usize,
@@ -56,7 +59,9 @@ pub(super) fn layout(items: &[Item]) -> Layout {
     for (index, item) in items.iter().enumerate().rev() {
         for (position, below) in item.below.iter().enumerate() {
             let mut path = vec![index];
-            for row in rows_of[index] + 1..rows_of[*below] {
+            let lanes = rows_of[index] + 1..rows_of[*below];
+            let room = slots.len() + lanes.len() <= items.len() + MAX_LANES;
+            for row in lanes.filter(|_| room) {
                 slots.push(Slot { row, width: LANE, x: 0.0, above: Vec::new(), position });
                 path.push(slots.len() - 1);
             }
