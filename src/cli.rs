@@ -39,6 +39,8 @@ pub enum Command {
     Stats(StatsArgs),
     /// Show what a running brick holds: requests in flight, tables, options
     Dump(DumpArgs),
+    /// Run a short mixed load on a mounted directory
+    Load(LoadArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Examples:\n  \
         kiln completions bash > /etc/bash_completion.d/kiln\n  \
@@ -56,6 +58,24 @@ pub enum Command {
         /// Where the pages go, one per command; without it the main page goes to standard output
         dir: Option<PathBuf>,
     },
+}
+
+/// `kiln load`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Reads, writes, stats, creates, unlinks, renames, lists and syncs in a directory of its own, which it \
+removes at the end. The times are those that the application sees.\n\n\
+Example:\n  kiln load --seconds 30 --threads 8 /mnt"
+)]
+pub struct LoadArgs {
+    /// How long
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    pub seconds: f64,
+    /// Threads at once
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub threads: usize,
+    /// The mounted directory
+    pub dir: PathBuf,
 }
 
 /// `kiln volfile …`

@@ -12,12 +12,11 @@ use std::sync::Arc;
 
 use kiln_uring::sys::{How, OpenFlags, XattrFlags, XattrTarget};
 use kiln_uring::{Errno, File, Sys};
+use kiln_xlators::keys;
 use kiln_xlators::types::Gfid;
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
-
-const VOLUME_ID: &std::ffi::CStr = c"trusted.glusterfs.volume-id";
 
 /// "Relative to the working directory" for the `*at` calls.
 const AT_FDCWD: i32 = -100;
@@ -53,7 +52,7 @@ impl BrickDir {
         let dir = File::new(Arc::clone(sys), fd);
         let mut brick = Self { path, dir, volume_id: Gfid::NULL, fresh: false };
         let mut id = [0; 16];
-        match sys.getxattr(brick.target(), VOLUME_ID, &mut id) {
+        match sys.getxattr(brick.target(), keys::VOLUME_ID, &mut id) {
             Ok(16) => brick.volume_id = Gfid::from_bytes(id),
             Ok(_) | Err(Errno::RANGE) => {
                 return Err(wrong("has a damaged volume id").next(
@@ -69,7 +68,9 @@ impl BrickDir {
 
     fn make(&mut self, init: bool) -> Outcome {
         let wrong = |what: &str| Failure::new(Exit::Brick, format!("{} {what}", self.path.display()));
-        if !init {
+        // Served without a volume id before, by a hand-written volfile.
+        let served = self.dir.sys().getxattr(self.target(), keys::GFID, &mut [0; 16]).is_ok();
+        if !init && !served {
             let entries =
                 std::fs::read_dir(&self.path).map_err(|error| wrong("cannot be listed").because(&error))?;
             for entry in entries {
@@ -86,8 +87,12 @@ impl BrickDir {
         let mut random = [0; 16];
         self.dir.sys().random(&mut random);
         self.volume_id = Gfid::from_random(random);
-        match self.dir.sys().setxattr(self.target(), VOLUME_ID, self.volume_id.as_bytes(), XattrFlags::CREATE)
-        {
+        match self.dir.sys().setxattr(
+            self.target(),
+            keys::VOLUME_ID,
+            self.volume_id.as_bytes(),
+            XattrFlags::CREATE,
+        ) {
             Ok(()) => self.fresh = true,
             Err(Errno::OPNOTSUPP) => return Err(self.no_xattrs()),
             Err(Errno::PERM | Errno::ACCESS) => {
@@ -129,7 +134,7 @@ impl BrickDir {
 impl Drop for BrickDir {
     fn drop(&mut self) {
         if self.fresh
-            && let Err(errno) = self.dir.sys().removexattr(self.target(), VOLUME_ID)
+            && let Err(errno) = self.dir.sys().removexattr(self.target(), keys::VOLUME_ID)
         {
             tracing::warn!(%errno, "{} keeps the volume id that it has just got", self.path.display());
         }

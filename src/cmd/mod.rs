@@ -2,6 +2,7 @@
 
 pub mod dump;
 pub mod generate;
+pub mod load;
 pub mod mount;
 pub mod options;
 pub mod stats;

@@ -52,7 +52,7 @@ pub use placement::{Class, Place, Warmth};
 pub use sys::linux::Linux;
 pub use sys::{
     AtFlags, DirEntry, Errno, File, How, NO_ID, OpenFlags, RawFd, ReadFlags, RenameFlags, Resolve, SeekFrom,
-    Stat, StatFs, Sys, SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
+    SharedWords, Stat, StatFs, Sys, SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
 };
 pub use task::TaskId;
 pub use time::Instant;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::MemFs;
 use super::rng::Rng;
 use crate::sys::{
-    AtFlags, DirEntry, Errno, How, OpenFlags, RawFd, ReadFlags, RenameFlags, SeekFrom, Stat, StatFs, Sys,
+    AtFlags, DirEntry, Errno, How, OpenFlags, RawFd, ReadFlags, RenameFlags, SeekFrom, SharedWords, Stat, StatFs, Sys,
     SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
 };
 use crate::time::Instant;
@@ -53,6 +53,7 @@ pub enum Call {
     CopyFileRange,
     Fsync,
     Syncfs,
+    MapShared,
     Getxattr,
     Setxattr,
     Listxattr,
@@ -218,6 +219,7 @@ impl Sys for Kernel {
         CopyFileRange: copy_file_range(from: RawFd, from_offset: u64, to: RawFd, to_offset: u64, len: usize) -> SysResult<usize>;
         Fsync: fsync(fd: RawFd, data_only: bool) -> SysResult<()>;
         Syncfs: syncfs(fd: RawFd) -> SysResult<()>;
+        MapShared: map_shared(fd: RawFd, len: usize) -> SysResult<Arc<SharedWords>>;
         Getxattr: getxattr(target: XattrTarget<'_>, name: &CStr, buf: &mut [u8]) -> SysResult<usize>;
         Setxattr: setxattr(target: XattrTarget<'_>, name: &CStr, value: &[u8], flags: XattrFlags) -> SysResult<()>;
         Listxattr: listxattr(target: XattrTarget<'_>, buf: &mut [u8]) -> SysResult<usize>;

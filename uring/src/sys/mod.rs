@@ -10,15 +10,18 @@
 
 mod file;
 pub mod linux;
+mod shared;
 mod types;
 
 pub use file::File;
+pub use shared::SharedWords;
 pub use types::{
     AtFlags, DirEntry, How, NO_ID, OpenFlags, RawFd, ReadFlags, RenameFlags, Resolve, SeekFrom, Stat, StatFs,
     TimeSet, Timespec, XattrFlags,
 };
 
 use std::ffi::CStr;
+use std::sync::Arc;
 
 /// The errno of a failed call. A number and nothing else: context is added by the layer that knows it.
 pub use rustix::io::Errno;
@@ -133,6 +136,8 @@ pub trait Sys: Send + Sync + std::fmt::Debug + 'static {
     fn fsync(&self, fd: RawFd, data_only: bool) -> SysResult<()>;
     /// `syncfs(2)`.
     fn syncfs(&self, fd: RawFd) -> SysResult<()>;
+    /// `mmap(2)`, shared, of the first `len` words of 8 bytes of a file; see [`SharedWords`] for what the file must be like.
+    fn map_shared(&self, fd: RawFd, len: usize) -> SysResult<Arc<SharedWords>>;
 
     // --- extended attributes -----------------------------------------------------------------------------------------
 

@@ -12,8 +12,8 @@ use rustix::fs::{self as rfs, CWD};
 use rustix::io::retry_on_intr;
 
 use super::{
-    AtFlags, DirEntry, Errno, How, NO_ID, OpenFlags, RawFd, ReadFlags, RenameFlags, Resolve, SeekFrom, Stat,
-    StatFs, Sys, SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
+    AtFlags, DirEntry, Errno, How, NO_ID, OpenFlags, RawFd, ReadFlags, RenameFlags, Resolve, SeekFrom,
+    SharedWords, Stat, StatFs, Sys, SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
 };
 
 /// Smallest buffer given to `getdents64`: one record with the longest name fits (19 + 256 bytes, rounded up).
@@ -22,6 +22,8 @@ const MIN_DIR_BUFFER: usize = 512;
 const MAX_DIR_BUFFER: usize = 1 << 20;
 /// How often a walk below a directory is tried again when a rename elsewhere disturbed it.
 const BENEATH_RETRIES: usize = 64;
+/// How often a handle is tried again whose inode number is just being reused.
+const HANDLE_RETRIES: usize = 16;
 
 /// The real kernel.
 #[derive(Debug)]
@@ -174,7 +176,18 @@ impl Sys for Linux {
 
     fn open_by_handle(&self, mount: RawFd, handle: &[u8], flags: OpenFlags) -> SysResult<RawFd> {
         let flags = flags.bits() | libc::O_CLOEXEC as u32;
-        retry_on_intr(|| raw::open_by_handle(mount, handle, flags))
+        let mut tries = 0;
+        loop {
+            match retry_on_intr(|| raw::open_by_handle(mount, handle, flags)) {
+                // Also what ext4 says while the inode number is just being given to a new file (the inode lookup finds
+                // one under construction); a moment later it is ESTALE.
+                Err(Errno::NOMEM) if tries < HANDLE_RETRIES => {
+                    tries += 1;
+                    std::thread::yield_now();
+                }
+                opened => return opened,
+            }
+        }
     }
 
     fn name_to_handle(&self, dir: RawFd, path: &CStr) -> SysResult<Vec<u8>> {
@@ -394,6 +407,10 @@ impl Sys for Linux {
 
     fn syncfs(&self, fd: RawFd) -> SysResult<()> {
         rfs::syncfs(lend(fd)?)
+    }
+
+    fn map_shared(&self, fd: RawFd, len: usize) -> SysResult<Arc<SharedWords>> {
+        SharedWords::map(fd, len).map(Arc::new)
     }
 
     fn getxattr(&self, target: XattrTarget<'_>, name: &CStr, buf: &mut [u8]) -> SysResult<usize> {

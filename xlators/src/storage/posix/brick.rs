@@ -4,26 +4,27 @@
 
 use std::ffi::{CStr, CString};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use kiln_uring::sys::{How, OpenFlags, Resolve, Stat, Timespec, XattrFlags, XattrTarget};
-use kiln_uring::{Errno, File, Sys, SysResult};
+use kiln_uring::{AtFlags, Errno, File, Sys, SysResult};
 
 use super::handle::{HandlePath, parse_directory_target};
+use super::intents::Intents;
 use super::mdata::{self, Role};
 use super::open_counts::OpenCounts;
 use super::options::Settings;
 use super::stripes::Stripes;
-use crate::call::CallTimes;
+use crate::call::{CallTimes, Caller};
 use crate::keys;
-use crate::types::{Gfid, Iatt, MdataTimes, Name};
+use crate::types::{Gfid, Iatt, MdataTimes, Name, Xdata};
 
 /// Name of the housekeeping directory under the brick's root.
 pub const DOT_GLUSTERFS: &CStr = c".glusterfs";
 
 /// Deepest directory that a walk by handles reaches; deeper chains are loops.
-const MAX_DEPTH: usize = 4096;
+pub const MAX_DEPTH: usize = 4096;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -40,12 +41,24 @@ pub struct Brick {
     pub unlink_dir: Arc<File>,
     /// `.glusterfs/landfill`: what the janitor deletes.
     pub landfill_dir: Arc<File>,
+    /// Where directories and handles are made before they get their place; empty at every start.
+    pub temp_dir: Arc<File>,
+    /// What jobs are about to do.
+    pub intents: Intents,
+    /// When it was opened, by the clock that stamps files.
+    pub started: Timespec,
     /// The machine's name, for pathinfo.
     pub host: String,
     /// Locks of names, by [`super::stripes::entry_key`].
     pub entries: Stripes,
     /// Locks of objects, by [`super::stripes::object_key`].
     pub objects: Stripes,
+    /// Locks of `trusted.glusterfs.mdata` of directories whose entries change; taken last, and for a moment only.
+    pub times: Stripes,
+    /// The file system makes no files without a name (`O_TMPFILE`).
+    pub lacks_tmpfile: AtomicBool,
+    /// Instances, one per core, that have not stopped yet.
+    pub instances: AtomicUsize,
     /// Who has what open.
     pub opens: OpenCounts,
     /// The file system has less space than the reserve.
@@ -53,6 +66,11 @@ pub struct Brick {
     /// Moves when a directory's gfid may have got another directory: caches of descriptors are void then.
     pub directories_epoch: AtomicU64,
     settings: RwLock<Arc<Settings>>,
+    /// Why the brick cannot serve any more.
+    failed: OnceLock<String>,
+    /// Copies of settings that every fop asks for.
+    ctime: AtomicBool,
+    o_direct: AtomicBool,
 }
 
 /// An object on the brick, as system calls can reach it.
@@ -80,8 +98,9 @@ pub struct Attrs {
 impl Brick {
     /// Puts the opened directories together; see [`super::open_brick`] for how they come to be.
     #[must_use]
-    pub fn new(sys: Arc<dyn Sys>, path: &Path, dirs: super::boot::Directories, host: String, settings: Settings) -> Self {
-        let super::boot::Directories { root, dot, unlink_dir, landfill_dir } = dirs;
+    pub fn new(sys: Arc<dyn Sys>, path: &Path, dirs: super::boot::Directories, intents: Intents, host: String, settings: Settings) -> Self {
+        let super::boot::Directories { root, dot, unlink_dir, landfill_dir, temp_dir } = dirs;
+        let started = sys.realtime();
         Self {
             sys,
             path: path.to_owned(),
@@ -89,12 +108,21 @@ impl Brick {
             dot,
             unlink_dir,
             landfill_dir,
+            temp_dir,
+            intents,
+            started,
             host,
             entries: Stripes::default(),
             objects: Stripes::default(),
+            times: Stripes::default(),
+            lacks_tmpfile: AtomicBool::new(false),
+            instances: AtomicUsize::new(0),
             opens: OpenCounts::default(),
             full: AtomicBool::new(false),
             directories_epoch: AtomicU64::new(0),
+            failed: OnceLock::new(),
+            ctime: AtomicBool::new(settings.ctime),
+            o_direct: AtomicBool::new(settings.o_direct),
             settings: RwLock::new(Arc::new(settings)),
         }
     }
@@ -107,6 +135,8 @@ impl Brick {
 
     /// Puts other options in force.
     pub fn set_settings(&self, settings: Settings) {
+        self.ctime.store(settings.ctime, Ordering::Relaxed);
+        self.o_direct.store(settings.o_direct, Ordering::Relaxed);
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
@@ -114,6 +144,50 @@ impl Brick {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
+    }
+
+    /// The brick's disk does not work: no fop is served from now on. The first reason counts.
+    pub fn fail(&self, reason: String) {
+        let text = format!("brick {}: {reason}", self.path.display());
+        if self.failed.set(text.clone()).is_ok() {
+            tracing::error!("{text}; it serves no fop any more");
+        }
+    }
+
+    /// Why the brick has failed, if it has.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.failed.get().map(String::as_str)
+    }
+
+    /// Whether fops are served.
+    ///
+    /// # Errors
+    /// `ENOTCONN` once the health check has failed.
+    pub fn check_health(&self) -> SysResult<()> {
+        if self.failed.get().is_some() { Err(Errno::NOTCONN) } else { Ok(()) }
+    }
+
+    /// Whether the caller may make the brick fuller.
+    ///
+    /// # Errors
+    /// `ENOSPC` when the reserve is reached, unless GlusterFS itself asks.
+    pub fn check_space(&self, caller: &Caller, xdata: &Xdata) -> SysResult<()> {
+        let refused = self.is_full() && !caller.is_internal() && !xdata.contains(keys::INTERNAL_FOP);
+        if refused { Err(Errno::NOSPC) } else { Ok(()) }
+    }
+
+    /// The last instance stops: nothing is under way any more, and the next start need not look for it.
+    pub fn stop(&self) {
+        let removed = self.intents.remove(&self.sys, &self.dot).and_then(|()| {
+            match self.sys.unlink_at(self.dot.fd(), super::boot::TEMP, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+                Err(errno) => Err(errno),
+            }
+        });
+        if let Err(errno) = removed {
+            tracing::warn!(brick = %self.path.display(), %errno, "cannot remove the record of operations; the next start reads it");
+        }
     }
 
     // --- finding objects -----------------------------------------------------------------------------------------------
@@ -137,7 +211,8 @@ impl Brick {
         path.extend_from_slice(handle.as_c_str().to_bytes_with_nul());
         let path = CString::from_vec_with_nul(path).map_err(|_| Errno::INVAL)?;
         // The kernel walks the chain of handles; beneath the root, whatever a damaged handle says.
-        let how = How::new(OpenFlags::DIRECTORY).resolve(Resolve::BENEATH | Resolve::NO_MAGICLINKS | Resolve::NO_XDEV);
+        let how = How::new(OpenFlags::DIRECTORY)
+            .resolve(Resolve::BENEATH | Resolve::NO_MAGICLINKS | Resolve::NO_XDEV);
         let opened = loop {
             match self.sys.openat2(self.root.fd(), &path, how) {
                 // A rename elsewhere raced with the walk; the kernel cannot tell whether it stayed beneath.
@@ -154,7 +229,9 @@ impl Brick {
         match self.gfid_of(XattrTarget::Fd(dir.fd())) {
             Ok(found) if found == gfid => Ok(dir),
             // A symbolic link's own handle leads somewhere else: the object is no directory.
-            _ if self.stat_handle(gfid).is_ok_and(|stat| stat.is_symlink() && stat.nlink > 1) => Err(Errno::NOTDIR),
+            _ if self.stat_handle(gfid).is_ok_and(|stat| stat.is_symlink() && stat.nlink > 1) => {
+                Err(Errno::NOTDIR)
+            }
             _ => Err(Errno::STALE),
         }
     }
@@ -259,7 +336,13 @@ impl Brick {
     }
 
     fn ctime(&self) -> bool {
-        self.settings.read().unwrap_or_else(PoisonError::into_inner).ctime
+        self.ctime.load(Ordering::Relaxed)
+    }
+
+    /// Option `o-direct`.
+    #[must_use]
+    pub fn o_direct(&self) -> bool {
+        self.o_direct.load(Ordering::Relaxed)
     }
 
     /// Everything about an object whose `stat` is known.
@@ -343,7 +426,9 @@ impl Brick {
                 attrs.mdata = Some(new);
                 mdata::apply(&mut attrs.iatt, &new);
             }
-            Err(errno) => tracing::warn!(gfid = %attrs.iatt.gfid, %errno, "cannot store trusted.glusterfs.mdata"),
+            Err(errno) => {
+                tracing::warn!(gfid = %attrs.iatt.gfid, %errno, "cannot store trusted.glusterfs.mdata")
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! lookup, stat, access, readlink, statfs: the fops that only look.
+//! lookup, stat, access, readlink: the fops that only look.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use kiln_uring::sys::XattrTarget;
 use kiln_uring::{Class, Errno, File, Warmth};
 
 use super::entry::heal;
+use super::stripes::object_key;
 use super::xattr::fill::{self, Filled};
 use super::{Attrs, Brick, Object, Posix};
 use crate::call::Call;
@@ -15,34 +16,65 @@ use crate::keys;
 use crate::types::{Gfid, Iatt, Loc, Name, Xdata};
 
 impl Posix {
-    pub(super) async fn serve_lookup(&self, call: &Call, req: request::Lookup) -> FopResult<reply::Lookup> {
+    pub(super) async fn serve_lookup(&self, _: &Call, req: request::Lookup) -> FopResult<reply::Lookup> {
         match req.loc.name {
-            Some(name) => self.lookup_name(call, req.loc.parent, name, req.xdata).await,
-            None => self.lookup_gfid(call, req.loc.gfid, req.xdata).await,
+            Some(name) => self.lookup_name(req.loc.parent, name, req.xdata).await,
+            None => self.lookup_gfid(req.loc.gfid, req.xdata).await,
         }
     }
 
-    async fn lookup_name(&self, call: &Call, parent: Gfid, name: Name, xdata: Xdata) -> FopResult<reply::Lookup> {
+    async fn lookup_name(&self, parent: Gfid, name: Name, xdata: Xdata) -> FopResult<reply::Lookup> {
         if is_dot_glusterfs(parent, &name) {
             return Err(Errno::PERM.into());
         }
         let dir = self.directory(parent).await?;
         let warmth = self.entry_warmth(parent, &dir, &name);
-        let pid = call.caller().pid;
-        let job = move |brick: &Arc<Brick>| lookup_entry(brick, parent, &dir, &name, pid, xdata);
+        let job = {
+            let (dir, name) = (Arc::clone(&dir), name.clone());
+            move |brick: &Arc<Brick>| lookup_entry(brick, parent, &dir, &name, warmth, xdata)
+        };
         let found = self.run(Class::MetadataRead, warmth, job).await;
         match &found {
-            Ok(reply) => self.touch_object(reply.iatt.gfid),
+            Ok(reply) => {
+                let gfid = reply.iatt.gfid;
+                if reply.iatt.is_dir() && self.has_unchecked_handle(gfid) {
+                    self.check_dir_handle(gfid, parent, dir, name).await;
+                }
+                self.touch_object(gfid);
+            }
             Err(error) if error.errno == Errno::STALE => self.drop_directory(parent),
             Err(_) => {}
         }
         found
     }
 
-    async fn lookup_gfid(&self, call: &Call, gfid: Gfid, xdata: Xdata) -> FopResult<reply::Lookup> {
-        let pid = call.caller().pid;
+    /// Whether this core has not looked at the handle of a directory for some time.
+    fn has_unchecked_handle(&self, gfid: Gfid) -> bool {
+        let key = object_key(gfid).rotate_left(1);
+        let unchecked = self.warm.borrow().get(key) == Warmth::Cold && self.directories.borrow().peek(&gfid).is_none();
+        if unchecked {
+            self.warm.borrow_mut().touch(key, self.core.now());
+        }
+        unchecked && !gfid.is_null()
+    }
+
+    /// Makes the handle of a directory lead to where the lookup has found it.
+    async fn check_dir_handle(&self, gfid: Gfid, parent: Gfid, dir: Arc<File>, name: Name) {
+        let (looks, its) = (self.object_warmth(gfid), name.clone());
+        let fits = move |brick: &Arc<Brick>| heal::dir_handle_fits(brick, gfid, parent, &its);
+        if self.run(Class::MetadataRead, looks, fits).await {
+            return;
+        }
+        let job = move |brick: &Arc<Brick>| heal::set_dir_handle(brick, gfid, parent, &dir, &name);
+        if let Err(errno) = self.run(Class::EntryChange, Warmth::Cold, job).await {
+            tracing::warn!(%gfid, %errno, "cannot make the handle of a directory anew");
+        }
+    }
+
+    async fn lookup_gfid(&self, gfid: Gfid, xdata: Xdata) -> FopResult<reply::Lookup> {
+        self.brick.check_health()?;
         if let Some(dir) = self.cached_directory(gfid) {
-            let job = move |brick: &Arc<Brick>| lookup_open(brick, gfid, &dir, pid, &xdata);
+            let job = move |brick: &Arc<Brick>| lookup_open(brick, gfid, &dir, &xdata);
             let found = self.run(Class::FdMetadata, Warmth::Warm, job).await;
             if found.is_err() {
                 self.drop_directory(gfid);
@@ -54,7 +86,7 @@ impl Posix {
             };
         }
         let warmth = self.object_warmth(gfid);
-        let job = move |brick: &Arc<Brick>| lookup_object(brick, gfid, pid, &xdata);
+        let job = move |brick: &Arc<Brick>| lookup_object(brick, gfid, warmth, &xdata);
         let (reply, object) = self.run(Class::MetadataRead, warmth, job).await?;
         if let Object::Dir(dir) = &object {
             self.keep_directory(gfid, dir);
@@ -62,22 +94,26 @@ impl Posix {
         Ok(reply)
     }
 
-    pub(super) async fn serve_stat(&self, call: &Call, req: request::Stat) -> FopResult<reply::Attr> {
+    pub(super) async fn serve_stat(&self, _: &Call, req: request::Stat) -> FopResult<reply::Attr> {
         let gfid = self.gfid_of_loc(req.loc).await?;
-        let found = self.lookup_gfid(call, gfid, req.xdata).await.map_err(stale)?;
+        let found = self.lookup_gfid(gfid, req.xdata).await.map_err(stale)?;
         Ok(reply::Attr { iatt: found.iatt, xdata: found.xdata })
     }
 
     /// Whether the brick itself may: access-control has answered for the caller before. Root may all but execute a file
     /// that nobody may.
-    pub(super) async fn serve_access(&self, call: &Call, req: request::Access) -> FopResult<reply::Done> {
+    pub(super) async fn serve_access(&self, _: &Call, req: request::Access) -> FopResult<reply::Done> {
         let gfid = self.gfid_of_loc(req.loc).await?;
-        let found = self.lookup_gfid(call, gfid, Xdata::NONE).await.map_err(stale)?;
+        let found = self.lookup_gfid(gfid, Xdata::NONE).await.map_err(stale)?;
         let execute = req.mask & 1 != 0 && !found.iatt.is_dir() && found.iatt.prot & 0o111 == 0;
         if execute { Err(Errno::ACCESS.into()) } else { Ok(reply::Done::default()) }
     }
 
-    pub(super) async fn serve_readlink(&self, _: &Call, req: request::Readlink) -> FopResult<reply::Readlink> {
+    pub(super) async fn serve_readlink(
+        &self,
+        _: &Call,
+        req: request::Readlink,
+    ) -> FopResult<reply::Readlink> {
         let gfid = self.gfid_of_loc(req.loc).await?;
         let object = self.object(gfid).await.map_err(stale_errno)?;
         let size = req.size as usize;
@@ -96,6 +132,7 @@ impl Posix {
 
     /// The gfid that a loc means; by its name when the caller does not know it.
     pub(super) async fn gfid_of_loc(&self, loc: Loc) -> Result<Gfid, Errno> {
+        self.brick.check_health()?;
         if !loc.gfid.is_null() {
             return Ok(loc.gfid);
         }
@@ -123,7 +160,7 @@ pub(super) fn is_dot_glusterfs(parent: Gfid, name: &Name) -> bool {
     parent.is_root() && name.as_c_str() == super::brick::DOT_GLUSTERFS
 }
 
-fn lookup_entry(brick: &Arc<Brick>, parent: Gfid, dir: &File, name: &Name, pid: i32, xdata: Xdata) -> FopResult<reply::Lookup> {
+fn lookup_entry(brick: &Arc<Brick>, parent: Gfid, dir: &File, name: &Name, warmth: Warmth, xdata: Xdata) -> FopResult<reply::Lookup> {
     let here = XattrTarget::At(dir.fd(), name.as_c_str());
     let entry = brick.sys.stat_at(dir.fd(), name.as_c_str());
     let postparent = brick.attrs_of_fd(parent, dir)?.iatt;
@@ -143,22 +180,22 @@ fn lookup_entry(brick: &Arc<Brick>, parent: Gfid, dir: &File, name: &Name, pid: 
     };
     // Fewer links than a handle and a name make: the handle is missing. (A directory's is checked when it is opened.)
     let stat = if !stat.is_dir() && stat.nlink < 2 && !gfid.is_null() {
-        heal::relink(brick, gfid, dir, name).map_err(failed)?;
+        heal::relink(brick, gfid, parent, dir, name).map_err(failed)?;
         brick.sys.stat_at(dir.fd(), name.as_c_str()).map_err(failed)?
     } else {
         stat
     };
     let attrs = brick.attrs(gfid, stat, here).map_err(failed)?;
-    let xdata = fill::answer(brick, &Filled { gfid, attrs: &attrs, target: here, pid, parent: Some((parent, name)) }, &xdata);
+    let xdata = fill::answer(brick, &Filled { gfid, attrs: &attrs, target: here, warmth, parent: Some((parent, name)) }, &xdata);
     Ok(reply::Lookup { iatt: attrs.iatt, postparent, xdata })
 }
 
-fn lookup_open(brick: &Arc<Brick>, gfid: Gfid, dir: &File, pid: i32, xdata: &Xdata) -> FopResult<reply::Lookup> {
+fn lookup_open(brick: &Arc<Brick>, gfid: Gfid, dir: &File, xdata: &Xdata) -> FopResult<reply::Lookup> {
     let attrs = brick.attrs_of_fd(gfid, dir)?;
-    Ok(nameless(brick, gfid, &attrs, XattrTarget::Fd(dir.fd()), pid, xdata))
+    Ok(nameless(brick, gfid, &attrs, XattrTarget::Fd(dir.fd()), Warmth::Warm, xdata))
 }
 
-fn lookup_object(brick: &Arc<Brick>, gfid: Gfid, pid: i32, xdata: &Xdata) -> FopResult<(reply::Lookup, Object)> {
+fn lookup_object(brick: &Arc<Brick>, gfid: Gfid, warmth: Warmth, xdata: &Xdata) -> FopResult<(reply::Lookup, Object)> {
     let (object, stat) = match brick.object(gfid) {
         Err(Errno::NOENT) if xdata.is_set(keys::UNLINKED_LOOKUP) => {
             let parked = Object::Parked(super::handle::gfid_name(gfid));
@@ -169,11 +206,11 @@ fn lookup_object(brick: &Arc<Brick>, gfid: Gfid, pid: i32, xdata: &Xdata) -> Fop
     };
     let target = brick.target(&object);
     let attrs = brick.attrs(gfid, stat, target)?;
-    let reply = nameless(brick, gfid, &attrs, target, pid, xdata);
+    let reply = nameless(brick, gfid, &attrs, target, warmth, xdata);
     Ok((reply, object))
 }
 
-fn nameless(brick: &Arc<Brick>, gfid: Gfid, attrs: &Attrs, target: XattrTarget<'_>, pid: i32, xdata: &Xdata) -> reply::Lookup {
-    let xdata = fill::answer(brick, &Filled { gfid, attrs, target, pid, parent: None }, xdata);
+fn nameless(brick: &Arc<Brick>, gfid: Gfid, attrs: &Attrs, target: XattrTarget<'_>, warmth: Warmth, xdata: &Xdata) -> reply::Lookup {
+    let xdata = fill::answer(brick, &Filled { gfid, attrs, target, warmth, parent: None }, xdata);
     reply::Lookup { iatt: attrs.iatt, postparent: Iatt::default(), xdata }
 }

@@ -21,31 +21,43 @@
 //! | `boot` | opening a brick: checks, housekeeping directories, recovery |
 //! | `brick` | the open brick: objects by gfid, attributes, times |
 //! | `handle`, `gfid2path`, `mdata` | the formats on disk |
-//! | `lookup` | lookup, stat, access, readlink, statfs |
+//! | `lookup` | lookup, stat, access, readlink |
 //! | `entry/` | everything that changes names, crash-safe |
 //! | `data/` | open, read, write, sync, allocate, seek, copy, checksums |
 //! | `readdir` | directories |
 //! | `xattr/` | extended attributes, xattrop, virtual keys, answers in xdata |
 //! | `attr` | setattr |
+//! | `statfs` | space and inodes |
 //! | `background/` | health check, space check, janitor, batched fsync |
 //! | `check/` | the offline check, `kiln check` |
 
+mod attr;
+mod background;
 pub mod boot;
 pub mod brick;
+pub mod check;
+pub mod data;
+mod entry;
 pub mod gfid2path;
 pub mod handle;
-mod entry;
+pub mod intents;
+mod locked;
 mod lookup;
 pub mod mdata;
 mod open_counts;
 pub mod options;
+mod readdir;
+mod statfs;
 pub mod stripes;
+#[cfg(test)]
+pub(crate) mod testkit;
 mod warm;
 mod xattr;
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -58,6 +70,7 @@ use serde_json::{Value as Json, json};
 pub use brick::{Attrs, Brick, Object};
 pub use options::{OPTIONS, Settings};
 
+use crate::fd::FdRef;
 use crate::graph::Next;
 use crate::intercept;
 use crate::options::Options;
@@ -99,12 +112,17 @@ pub struct Posix {
     directories: RefCell<LruCache<Gfid, Arc<File>>>,
     directories_epoch: Cell<u64>,
     warm: RefCell<WarmSet>,
+    stopped: Cell<bool>,
+    anonymous: Rc<data::fd::Anonymous>,
+    batch: background::batch::Batch,
+    background: background::Background,
 }
 
 impl Posix {
     fn new(next: Next, core: Core, brick: Arc<Brick>) -> Self {
         let capacity = NonZeroUsize::new(DIRECTORIES).unwrap_or(NonZeroUsize::MIN);
         let warm = RefCell::new(WarmSet::new(core.now()));
+        brick.instances.fetch_add(1, Ordering::AcqRel);
         Self {
             next,
             core,
@@ -112,6 +130,10 @@ impl Posix {
             directories: RefCell::new(LruCache::new(capacity)),
             directories_epoch: Cell::new(0),
             warm,
+            stopped: Cell::new(false),
+            anonymous: Rc::default(),
+            batch: background::batch::Batch::default(),
+            background: background::Background::default(),
         }
     }
 
@@ -131,6 +153,7 @@ impl Posix {
     /// # Errors
     /// `ESTALE` when there is no such directory (any more), `ENOTDIR` when it is something else.
     async fn directory(&self, gfid: Gfid) -> Result<Arc<File>, Errno> {
+        self.brick.check_health()?;
         if let Some(dir) = self.cached_directory(gfid) {
             return Ok(dir);
         }
@@ -206,6 +229,7 @@ impl Posix {
 
     /// The object `gfid` for a job: a directory comes with its cached descriptor, anything else by its handle.
     async fn object(&self, gfid: Gfid) -> SysResult<Object> {
+        self.brick.check_health()?;
         if let Some(dir) = self.cached_directory(gfid) {
             return Ok(Object::Dir(dir));
         }
@@ -224,6 +248,56 @@ intercept! {
         async fn stat(&self, call, req) { self.serve_stat(call, req).await }
         async fn access(&self, call, req) { self.serve_access(call, req).await }
         async fn readlink(&self, call, req) { self.serve_readlink(call, req).await }
+
+        async fn create(&self, call, req) { self.serve_create(call, req).await }
+        async fn put(&self, call, req) { self.serve_put(call, req).await }
+        async fn icreate(&self, call, req) { self.serve_icreate(call, req).await }
+        async fn namelink(&self, call, req) { self.serve_namelink(call, req).await }
+        async fn mknod(&self, call, req) { self.serve_mknod(call, req).await }
+        async fn mkdir(&self, call, req) { self.serve_mkdir(call, req).await }
+        async fn symlink(&self, call, req) { self.serve_symlink(call, req).await }
+        async fn link(&self, call, req) { self.serve_link(call, req).await }
+        async fn unlink(&self, call, req) { self.serve_unlink(call, req).await }
+        async fn rmdir(&self, call, req) { self.serve_rmdir(call, req).await }
+        async fn rename(&self, call, req) { self.serve_rename(call, req).await }
+
+        async fn open(&self, call, req) { self.serve_open(call, req).await }
+        async fn fstat(&self, call, req) { self.serve_fstat(call, req).await }
+        async fn getxattr(&self, call, req) { self.serve_getxattr(call, req).await }
+        async fn fgetxattr(&self, call, req) { self.serve_fgetxattr(call, req).await }
+        async fn setxattr(&self, call, req) { self.serve_setxattr(call, req).await }
+        async fn fsetxattr(&self, call, req) { self.serve_fsetxattr(call, req).await }
+        async fn removexattr(&self, call, req) { self.serve_removexattr(call, req).await }
+        async fn fremovexattr(&self, call, req) { self.serve_fremovexattr(call, req).await }
+        async fn xattrop(&self, call, req) { self.serve_xattrop(call, req).await }
+        async fn fxattrop(&self, call, req) { self.serve_fxattrop(call, req).await }
+        async fn readv(&self, call, req) { self.serve_readv(call, req).await }
+        async fn writev(&self, call, req) { self.serve_writev(call, req).await }
+        async fn flush(&self, _call, req) { self.serve_flush(req).await }
+        async fn fsync(&self, call, req) { self.serve_fsync(call, req).await }
+        async fn truncate(&self, call, req) { self.serve_truncate(call, req).await }
+        async fn ftruncate(&self, call, req) { self.serve_ftruncate(call, req).await }
+        async fn fallocate(&self, call, req) { self.serve_fallocate(call, req).await }
+        async fn discard(&self, call, req) { self.serve_discard(call, req).await }
+        async fn zerofill(&self, call, req) { self.serve_zerofill(call, req).await }
+        async fn seek(&self, _call, req) { self.serve_seek(req).await }
+        async fn copy_file_range(&self, call, req) { self.serve_copy_file_range(call, req).await }
+        async fn rchecksum(&self, _call, req) { self.serve_rchecksum(req).await }
+        async fn setattr(&self, call, req) { self.serve_setattr(call, req).await }
+        async fn fsetattr(&self, call, req) { self.serve_fsetattr(call, req).await }
+        async fn opendir(&self, call, req) { self.serve_opendir(call, req).await }
+        async fn readdir(&self, call, req) { self.serve_readdir(call, req).await }
+        async fn readdirp(&self, call, req) { self.serve_readdirp(call, req).await }
+        async fn statfs(&self, _call, req) { self.serve_statfs(req).await }
+        async fn fsyncdir(&self, _call, req) { self.serve_fsyncdir(req).await }
+    }
+}
+
+impl Drop for Posix {
+    fn drop(&mut self) {
+        if !self.stopped.get() {
+            self.brick.instances.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }
 
@@ -233,12 +307,38 @@ impl Translator for Posix {
         Ok(())
     }
 
+    fn start(&self) {
+        self.background.start(&self.core, &self.brick);
+        if self.core.id() == 0 && !self.brick.intents.is_trusted() {
+            self.core.spawn(check::scrub::run(self.core.clone(), Arc::clone(&self.brick)));
+        }
+    }
+
+    fn fini(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        self.background.stop(&self.core);
+        Box::pin(async {
+            if !self.stopped.replace(true) && self.brick.instances.fetch_sub(1, Ordering::AcqRel) == 1 {
+                self.run(Class::Background, Warmth::Cold, |brick| brick.stop()).await;
+            }
+        })
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.brick.failure().map(str::to_owned)
+    }
+
+    fn release(&self, fd: &FdRef) {
+        self.release_fd(fd);
+    }
+
     fn statedump(&self) -> Json {
         json!({
             "brick": self.brick.path,
             "directories-open": self.directories.borrow().len(),
+            "files-open-for-anonymous-fops": self.anonymous.len(),
             "objects-open": self.brick.opens.objects(),
             "full": self.brick.is_full(),
+            "failed": self.brick.failure(),
         })
     }
 

@@ -18,9 +18,12 @@ use kiln_uring::{Errno, File, Sys};
 pub use error::BootError;
 
 use super::brick::{Brick, DOT_GLUSTERFS};
+use super::entry::recovery;
 use super::handle::{HandlePath, ROOT_TARGET};
+use super::intents::{Found, Intents};
 use super::options::Settings;
 use crate::keys;
+use crate::options::Options;
 use crate::translator::PrepareContext;
 use crate::types::Gfid;
 
@@ -35,7 +38,13 @@ pub struct Directories {
     pub unlink_dir: Arc<File>,
     /// `.glusterfs/landfill`.
     pub landfill_dir: Arc<File>,
+    /// [`TEMP`].
+    pub temp_dir: Arc<File>,
 }
+
+/// Where directories and handles are made before they get their place, in `.glusterfs`. Stock knows nothing of it and leaves
+/// it alone; what a killed process has left there is removed at the next start.
+pub const TEMP: &CStr = c"kiln-temp";
 
 /// The descriptor number that stands for "relative to the working directory".
 const AT_FDCWD: i32 = -100;
@@ -59,8 +68,50 @@ pub fn open_brick(context: &PrepareContext<'_>) -> Result<Brick, BootError> {
     own_root(&sys, &root, &path, &settings)?;
     let dirs = make_directories(&sys, root, &path)?;
     let host = host_name(&sys);
-    let brick = Brick::new(sys, &path, dirs, host, settings);
+    let io = |errno| BootError::Io { path: path.clone(), doing: "open the record of operations", errno };
+    let (intents, found) = Intents::open(&sys, &dirs.dot).map_err(io)?;
+    let brick = Brick::new(sys, &path, dirs, intents, host, settings);
+    recover(&brick, &path, found)?;
     Ok(brick)
+}
+
+/// Finishes what an earlier process left in the middle, and removes what nobody can name any more.
+fn recover(brick: &Brick, path: &Path, found: Found) -> Result<(), BootError> {
+    let io = |errno| BootError::Io { path: path.into(), doing: "empty a directory in .glusterfs", errno };
+    if let Found::Unfinished(intents) = &found {
+        recovery::recover(brick, intents);
+    }
+    recovery::empty(brick, &brick.unlink_dir).map_err(io)?;
+    recovery::empty(brick, &brick.temp_dir).map_err(io)?;
+    brick.intents.begin_anew(&brick.sys, found == Found::Unknown);
+    Ok(())
+}
+
+/// Opens the brick at `path` to look at it, without changing anything; nobody may serve it.
+///
+/// # Errors
+/// See [`BootError`].
+pub fn open_for_check(sys: &Arc<dyn Sys>, path: &Path) -> Result<Brick, BootError> {
+    let root = open_root(sys, path)?;
+    in_use::claim(sys, &root, path)?;
+    let io = |doing| move |errno| BootError::Io { path: path.into(), doing, errno };
+    match read_gfid(sys, &root, keys::GFID).map_err(io("read the root's trusted.gfid"))? {
+        Some(Gfid::ROOT) | None => {}
+        Some(found) => return Err(BootError::NotARoot { path: path.into(), found }),
+    }
+    let open = |dir: &File, name: &CStr| -> Result<Arc<File>, Errno> {
+        let fd = sys.openat2(dir.fd(), name, How::new(OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW))?;
+        Ok(Arc::new(File::new(Arc::clone(sys), fd)))
+    };
+    let dot = open(&root, DOT_GLUSTERFS).map_err(io("open .glusterfs: is this a brick? Cannot"))?;
+    // What is missing there is made by the next start; until then `.glusterfs` itself stands for it, and nothing is in it
+    // under such names.
+    let or_dot = |name: &CStr| open(&dot, name).unwrap_or_else(|_| Arc::clone(&dot));
+    let (unlink_dir, landfill_dir, temp_dir) = (or_dot(c"unlink"), or_dot(c"landfill"), or_dot(TEMP));
+    let dirs = Directories { root, dot, unlink_dir, landfill_dir, temp_dir };
+    let settings = Settings::new(&Options::new(super::OPTIONS, []).unwrap_or_default());
+    let intents = Intents::in_memory();
+    Ok(Brick::new(Arc::clone(sys), path, dirs, intents, String::new(), settings))
 }
 
 fn open_root(sys: &Arc<dyn Sys>, path: &Path) -> Result<Arc<File>, BootError> {
@@ -84,7 +135,9 @@ fn check_xattrs(sys: &Arc<dyn Sys>, root: &File, path: &Path) -> Result<(), Boot
         }
         Err(Errno::OPNOTSUPP) => Err(BootError::NoTrustedXattrs(path.into())),
         Err(Errno::PERM | Errno::ACCESS) => Err(BootError::NotPermitted(path.into())),
-        Err(errno) => Err(BootError::Io { path: path.into(), doing: "set an extended attribute on the brick", errno }),
+        Err(errno) => {
+            Err(BootError::Io { path: path.into(), doing: "set an extended attribute on the brick", errno })
+        }
     }
 }
 
@@ -125,18 +178,24 @@ fn own_root(sys: &Arc<dyn Sys>, root: &File, path: &Path, settings: &Settings) -
     if (uid, gid) == (keep, keep) {
         return Ok(());
     }
-    let io = |errno| BootError::Io { path: path.into(), doing: "change the owner of the brick's root", errno };
+    let io =
+        |errno| BootError::Io { path: path.into(), doing: "change the owner of the brick's root", errno };
     sys.chown(root.fd(), uid, gid).map_err(io)
 }
 
 fn make_directories(sys: &Arc<dyn Sys>, root: Arc<File>, path: &Path) -> Result<Directories, BootError> {
-    let io = |errno| BootError::Io { path: path.into(), doing: "make the housekeeping directories in .glusterfs", errno };
+    let io = |errno| BootError::Io {
+        path: path.into(),
+        doing: "make the housekeeping directories in .glusterfs",
+        errno,
+    };
     let make = |dir: &File, name: &CStr, mode: u32| -> Result<Arc<File>, BootError> {
         match sys.mkdir_at(dir.fd(), name, mode) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(io(errno)),
         }
-        let fd = sys.openat2(dir.fd(), name, How::new(OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW)).map_err(io)?;
+        let fd =
+            sys.openat2(dir.fd(), name, How::new(OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW)).map_err(io)?;
         Ok(Arc::new(File::new(Arc::clone(sys), fd)))
     };
     let dot = make(&root, DOT_GLUSTERFS, 0o600)?;
@@ -158,7 +217,8 @@ fn make_directories(sys: &Arc<dyn Sys>, root: Arc<File>, path: &Path) -> Result<
     }
     let unlink_dir = make(&dot, c"unlink", 0o600)?;
     let landfill_dir = make(&dot, c"landfill", 0o755)?;
-    Ok(Directories { root, dot, unlink_dir, landfill_dir })
+    let temp_dir = make(&dot, TEMP, 0o700)?;
+    Ok(Directories { root, dot, unlink_dir, landfill_dir, temp_dir })
 }
 
 fn host_name(sys: &Arc<dyn Sys>) -> String {
