@@ -314,7 +314,7 @@ impl Drop for Cores {
         for core in &self.all {
             let under_way = core.ops.borrow().keys_in_flight();
             for key in under_way {
-                core.complete(key, Err(Errno::CANCELED));
+                core.answer(key, Err(Errno::CANCELED), None, false);
             }
             while core.mail.receive(&core.shared, 0).is_some() {}
         }
@@ -337,6 +337,6 @@ impl Inner {
                 None => return,
             }
         };
-        self.complete(key, result);
+        self.answer(key, result, None, false);
     }
 }
