@@ -144,6 +144,23 @@ impl Request {
         Self::Open { dir, path, how, raw: Box::new(raw) }
     }
 
+    /// The socket whose peer this operation may have to wait for.
+    pub(crate) fn socket(&self) -> Option<RawFd> {
+        match self {
+            Self::Accept { file, .. }
+            | Self::Connect { file, .. }
+            | Self::Recv { file, .. }
+            | Self::Receive { file, .. }
+            | Self::Send { file, .. } => Some(file.fd()),
+            _ => None,
+        }
+    }
+
+    /// Whether this operation may answer more than once.
+    pub(crate) const fn is_standing(&self) -> bool {
+        matches!(self, Self::Accept { many: true, .. } | Self::Receive { many: true, .. })
+    }
+
     /// The descriptor that an answer of `result` hands over.
     const fn opened(&self, result: SysResult<u32>) -> Option<RawFd> {
         match (self, result) {
