@@ -4,7 +4,7 @@ mod support;
 
 use support::kiln;
 
-const COMMANDS: &[&str] = &["mount", "volfile", "stats", "dump", "completions", "man"];
+const COMMANDS: &[&str] = &["mount", "volfile", "stats", "dump", "load", "completions", "man"];
 
 #[test]
 fn help_names_every_command_and_has_examples() {
