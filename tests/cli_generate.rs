@@ -4,22 +4,27 @@ mod support;
 
 use support::kiln;
 
-const COMMANDS: &[&str] = &["mount", "volfile", "stats", "dump", "completions", "man"];
+/// The commands that `--help` lists, below its own line.
+fn commands(help: &str) -> Vec<String> {
+    let lines =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names = lines.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+    names.map(ToOwned::to_owned).collect()
+}
 
 #[test]
-fn help_names_every_command_and_has_examples() {
+fn help_names_every_command_and_each_has_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let help = kiln(dir.path(), &["--help"]);
     assert_eq!(help.status, 0);
-    for command in COMMANDS {
-        assert!(
-            help.stdout.contains(&format!("\n  {command} ")),
-            "{command} is missing in:\n{}",
-            help.stdout
-        );
-        let own = kiln(dir.path(), &[command, "--help"]);
+    let commands = commands(&help.stdout);
+    for command in ["mount", "volfile", "stats", "dump", "completions", "man"] {
+        assert!(commands.iter().any(|name| name == command), "{command} is missing in:\n{}", help.stdout);
+    }
+    for command in commands {
+        let own = kiln(dir.path(), &[&command, "--help"]);
         assert_eq!((own.status, own.stderr.as_str()), (0, ""));
-        assert!(own.stdout.contains("Usage: kiln"), "{}", own.stdout);
+        assert!(own.stdout.contains(&format!("Usage: kiln {command}")), "{}", own.stdout);
     }
     let mount = kiln(dir.path(), &["mount", "--help"]).stdout;
     for part in ["Examples:\n  kiln mount --brick", "Signals:\n", "Exit status:\n   0  all is well"] {
@@ -64,7 +69,10 @@ fn there_is_a_page_per_command() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     pages.sort();
-    let mut expected: Vec<String> = COMMANDS.iter().map(|command| format!("kiln-{command}.1")).collect();
+    let mut expected: Vec<String> = commands(&kiln(dir.path(), &["--help"]).stdout)
+        .iter()
+        .map(|command| format!("kiln-{command}.1"))
+        .collect();
     expected.extend(["check", "options", "show"].map(|command| format!("kiln-volfile-{command}.1")));
     expected.push("kiln.1".into());
     expected.sort();
