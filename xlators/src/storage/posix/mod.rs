@@ -34,6 +34,7 @@ mod attr;
 mod background;
 pub mod boot;
 pub mod brick;
+pub mod check;
 pub mod data;
 mod entry;
 pub mod gfid2path;

@@ -63,6 +63,16 @@ pub fn open_brick(context: &PrepareContext<'_>) -> Result<Brick, BootError> {
     Ok(brick)
 }
 
+/// Opens the root of a brick that nobody may serve as long as it is open.
+///
+/// # Errors
+/// See [`BootError`].
+pub(super) fn open_offline(sys: &Arc<dyn Sys>, path: &Path) -> Result<Arc<File>, BootError> {
+    let root = open_root(sys, path)?;
+    in_use::claim(sys, &root, path)?;
+    Ok(root)
+}
+
 fn open_root(sys: &Arc<dyn Sys>, path: &Path) -> Result<Arc<File>, BootError> {
     let text = CString::new(path.as_os_str().as_bytes()).map_err(|_| BootError::Missing(path.into()))?;
     match sys.openat2(AT_FDCWD, &text, How::new(OpenFlags::DIRECTORY)) {
@@ -74,7 +84,7 @@ fn open_root(sys: &Arc<dyn Sys>, path: &Path) -> Result<Arc<File>, BootError> {
 }
 
 /// Sets and removes a probe attribute, as only this shows that the file system keeps them and that we may set them.
-fn check_xattrs(sys: &Arc<dyn Sys>, root: &File, path: &Path) -> Result<(), BootError> {
+pub(super) fn check_xattrs(sys: &Arc<dyn Sys>, root: &File, path: &Path) -> Result<(), BootError> {
     const PROBE: &CStr = c"trusted.glusterfs.test";
     let target = XattrTarget::Fd(root.fd());
     match sys.setxattr(target, PROBE, b"working", XattrFlags::empty()) {
