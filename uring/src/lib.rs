@@ -12,6 +12,7 @@
 //! | `op`, `driver` | operations under way and who performs them: ring or simulation |
 //! | [`placement`] | the table: inline, ring or helper, and why |
 //! | `data` | the awaitables for files |
+//! | [`net`] | stream sockets |
 //! | `buf` | aligned, registered, pooled memory |
 //! | `mailbox`, `oneshot` | work and answers between cores and threads |
 //! | `engine` | start, pinning, shutdown |
@@ -30,6 +31,7 @@ pub mod host;
 mod join;
 mod local;
 mod mailbox;
+pub mod net;
 mod oneshot;
 mod op;
 pub mod placement;
@@ -52,7 +54,7 @@ pub use placement::{Class, Place, Warmth};
 pub use sys::linux::Linux;
 pub use sys::{
     AtFlags, DirEntry, Errno, File, How, NO_ID, OpenFlags, RawFd, ReadFlags, RenameFlags, Resolve, SeekFrom,
-    Stat, StatFs, Sys, SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
+    SharedWords, Stat, StatFs, Sys, SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
 };
 pub use task::TaskId;
 pub use time::Instant;

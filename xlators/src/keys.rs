@@ -127,4 +127,21 @@ keys! {
     FILTER_DIRECTORIES = c"readdir-filter-directories";
     /// Of a readdirp: the directory's ancestors instead of its entries.
     ANCESTRY_DENTRY = c"glusterfs.ancestry.dentry";
+
+    /// Names the parent's attribute that must be as the request has it.
+    PREOP_PARENT_KEY = c"glusterfs.preop.parent.key";
+    /// Tells that it was not.
+    PREOP_CHECK_FAILED = c"glusterfs.preop.check.failed";
+    /// An unlink fails when the file is open.
+    DONT_UNLINK_OPEN = c"dont-unlink-for-open-fd";
+    /// An unlink fails unless it is a distribute link file.
+    UNLINK_ONLY_LINKTO = c"unlink-only-if-dht-linkto-file";
+    /// A distribute link file in the way is replaced.
+    FORCE_REPLACE = c"force-replace";
+    /// Links of the object before an unlink or of a rename's victim.
+    LINK_COUNT = c"get-link-count";
+    /// The answer to it.
+    RESPONSE_LINK_COUNT = c"gf_response_link_count";
+    /// Ask for the blocks of what is removed; the answer has the same key.
+    FILE_BLOCK_COUNT = c"gf_get_file_block_count";
 }

@@ -10,15 +10,20 @@
 
 mod file;
 pub mod linux;
+mod shared;
 mod types;
 
 pub use file::File;
+pub use shared::SharedWords;
 pub use types::{
     AtFlags, DirEntry, How, NO_ID, OpenFlags, RawFd, ReadFlags, RenameFlags, Resolve, SeekFrom, Stat, StatFs,
     TimeSet, Timespec, XattrFlags,
 };
 
 use std::ffi::CStr;
+use std::sync::Arc;
+
+use crate::net::{Net, NoNet};
 
 /// The errno of a failed call. A number and nothing else: context is added by the layer that knows it.
 pub use rustix::io::Errno;
@@ -55,6 +60,10 @@ pub trait Sys: Send + Sync + std::fmt::Debug + 'static {
     fn set_flags(&self, fd: RawFd, flags: OpenFlags) -> SysResult<()>;
     /// `flock(2)` with `LOCK_EX | LOCK_NB`: EWOULDBLOCK when another open file description holds it.
     fn lock_exclusive(&self, fd: RawFd) -> SysResult<()>;
+
+    /// `umask(2)` with 0, for the whole process: whoever makes files for others gives the modes itself. A simulated kernel
+    /// has no umask.
+    fn clear_umask(&self) {}
 
     // --- attributes --------------------------------------------------------------------------------------------------
 
@@ -133,6 +142,8 @@ pub trait Sys: Send + Sync + std::fmt::Debug + 'static {
     fn fsync(&self, fd: RawFd, data_only: bool) -> SysResult<()>;
     /// `syncfs(2)`.
     fn syncfs(&self, fd: RawFd) -> SysResult<()>;
+    /// `mmap(2)`, shared, of the first `len` words of 8 bytes of a file; see [`SharedWords`] for what the file must be like.
+    fn map_shared(&self, fd: RawFd, len: usize) -> SysResult<Arc<SharedWords>>;
 
     // --- extended attributes -----------------------------------------------------------------------------------------
 
@@ -166,4 +177,11 @@ pub trait Sys: Send + Sync + std::fmt::Debug + 'static {
     /// Whether descriptors of this kernel can be handed to a real io_uring. False for simulated kernels, where the
     /// reactor performs ring operations by calling back into this trait.
     fn is_real(&self) -> bool;
+
+    // --- sockets ---------------------------------------------------------------------------------------------------------
+
+    /// The kernel's stream sockets. A kernel that has none need not say so.
+    fn net(&self) -> &dyn Net {
+        &NoNet
+    }
 }

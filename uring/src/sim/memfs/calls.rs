@@ -1,11 +1,12 @@
 //! [`Sys`] on top of the state: takes the lock, counts the call, lets it fail if told to, and ends its transaction.
 
 use std::ffi::CStr;
+use std::sync::Arc;
 
 use super::MemFs;
 use super::state::{State, splitmix64};
 use crate::sys::{
-    AtFlags, DirEntry, Errno, How, OpenFlags, RawFd, ReadFlags, RenameFlags, SeekFrom, Stat, StatFs, Sys,
+    AtFlags, DirEntry, Errno, How, OpenFlags, RawFd, ReadFlags, RenameFlags, SeekFrom, SharedWords, Stat, StatFs, Sys,
     SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
 };
 
@@ -206,6 +207,10 @@ impl Sys for MemFs {
             s.sync_all();
             Ok(())
         })
+    }
+
+    fn map_shared(&self, fd: RawFd, len: usize) -> SysResult<Arc<SharedWords>> {
+        self.call("map_shared", |s| s.map_shared(fd, len))
     }
 
     fn getxattr(&self, target: XattrTarget<'_>, name: &CStr, buf: &mut [u8]) -> SysResult<usize> {

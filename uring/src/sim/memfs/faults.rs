@@ -37,6 +37,7 @@ pub const OPERATIONS: &[&str] = &[
     "copy_file_range",
     "fsync",
     "syncfs",
+    "map_shared",
     "getxattr",
     "setxattr",
     "listxattr",

@@ -1,8 +1,10 @@
 //! Calls on the data of an open file.
 
+use std::sync::Arc;
+
 use super::data::MAX_SIZE;
 use super::state::{Open, State};
-use crate::sys::{Errno, OpenFlags, RawFd, ReadFlags, SeekFrom, SysResult};
+use crate::sys::{Errno, OpenFlags, RawFd, ReadFlags, SeekFrom, SharedWords, SysResult};
 
 /// What offset and length of direct I/O must be multiples of.
 const SECTOR: u64 = 512;
@@ -210,6 +212,17 @@ impl State {
         }
         self.written(Some(target), target.ino)?;
         Ok(written)
+    }
+
+    /// `mmap(2)`: everybody who maps a file gets the same words.
+    pub fn map_shared(&mut self, fd: RawFd, len: usize) -> SysResult<Arc<SharedWords>> {
+        let open = self.real_file(fd)?;
+        let size = self.inode(open.ino)?.stat(open.ino).size;
+        if len == 0 || len as u64 * 8 > size {
+            return Err(Errno::INVAL);
+        }
+        let words = self.maps.entry(open.ino).or_insert_with(|| Arc::new(SharedWords::simulated(len)));
+        if words.words().len() == len { Ok(Arc::clone(words)) } else { Err(Errno::INVAL) }
     }
 }
 

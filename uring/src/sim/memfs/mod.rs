@@ -9,6 +9,7 @@
 //! - Sockets, device nodes, and fifos that would wait for their other end cannot be opened (ENXIO).
 //! - `fallocate` can reserve, zero and punch, but not collapse, insert or unshare ranges (EOPNOTSUPP).
 //! - Only file data and the number of objects count against the capacity; directories and attributes are free.
+//! - What is stored through a mapping is seen through mappings only, not by reads, and no sync makes it durable.
 //! - Extended attributes may be as large as the kernel's general limits allow, unless [`MemFs::set_xattr_room`] says so.
 
 mod acl;
@@ -98,6 +99,7 @@ impl MemFs {
             cold_names: BTreeSet::new(),
             cold_data: BTreeSet::new(),
             faults: Faults::default(),
+            maps: BTreeMap::new(),
         };
         Arc::new(Self { state: Mutex::new(state) })
     }

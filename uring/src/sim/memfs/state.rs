@@ -1,12 +1,13 @@
 //! What is behind the lock: the live tree, open files, clock, limits, and the helpers that every call uses.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::crash::Journal;
 use super::faults::Faults;
 use super::inode::{Entry, Inode, Meta};
 use super::tree::{Record, Seed, Tree};
-use crate::sys::{Errno, OpenFlags, RawFd, SysResult, Timespec};
+use crate::sys::{Errno, OpenFlags, RawFd, SharedWords, SysResult, Timespec};
 
 /// First descriptor: far above what a process has open, so that the real kernel answers a stray one with EBADF.
 pub const FIRST_FD: RawFd = 1 << 20;
@@ -79,6 +80,8 @@ pub struct State {
     /// Files that a `RWF_NOWAIT` read does not find in the cache.
     pub cold_data: BTreeSet<u64>,
     pub faults: Faults,
+    /// Mapped files: what is stored in the mapping stays apart from the file's data, until the file is gone or power is cut.
+    pub maps: BTreeMap<u64, Arc<SharedWords>>,
 }
 
 impl State {
@@ -185,6 +188,7 @@ impl State {
         self.used_pages = self.used_pages.saturating_sub(inode.page_count());
         self.cold_names.remove(&ino);
         self.cold_data.remove(&ino);
+        self.maps.remove(&ino);
         self.change(Record::Free { ino });
         self.free_inos.push(ino);
     }

@@ -12,9 +12,10 @@ use rustix::fs::{self as rfs, CWD};
 use rustix::io::retry_on_intr;
 
 use super::{
-    AtFlags, DirEntry, Errno, How, NO_ID, OpenFlags, RawFd, ReadFlags, RenameFlags, Resolve, SeekFrom, Stat,
-    StatFs, Sys, SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
+    AtFlags, DirEntry, Errno, How, NO_ID, OpenFlags, RawFd, ReadFlags, RenameFlags, Resolve, SeekFrom,
+    SharedWords, Stat, StatFs, Sys, SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
 };
+use crate::net::Net;
 
 /// Smallest buffer given to `getdents64`: one record with the longest name fits (19 + 256 bytes, rounded up).
 const MIN_DIR_BUFFER: usize = 512;
@@ -49,7 +50,7 @@ impl Linux {
 }
 
 /// Lends `fd` to rustix for one call.
-fn lend<'a>(fd: RawFd) -> SysResult<BorrowedFd<'a>> {
+pub(crate) fn lend<'a>(fd: RawFd) -> SysResult<BorrowedFd<'a>> {
     if fd == -1 {
         return Err(Errno::BADF);
     }
@@ -192,6 +193,10 @@ impl Sys for Linux {
 
     fn name_to_handle(&self, dir: RawFd, path: &CStr) -> SysResult<Vec<u8>> {
         raw::name_to_handle(dir, path)
+    }
+
+    fn clear_umask(&self) {
+        rustix::process::umask(rfs::Mode::empty());
     }
 
     fn close(&self, fd: RawFd) {
@@ -409,6 +414,10 @@ impl Sys for Linux {
         rfs::syncfs(lend(fd)?)
     }
 
+    fn map_shared(&self, fd: RawFd, len: usize) -> SysResult<Arc<SharedWords>> {
+        SharedWords::map(fd, len).map(Arc::new)
+    }
+
     fn getxattr(&self, target: XattrTarget<'_>, name: &CStr, buf: &mut [u8]) -> SysResult<usize> {
         match target {
             XattrTarget::At(dir, path) if self.xattrat => raw::getxattrat(dir, path, name, buf),
@@ -498,5 +507,9 @@ impl Sys for Linux {
 
     fn is_real(&self) -> bool {
         true
+    }
+
+    fn net(&self) -> &dyn Net {
+        self
     }
 }

@@ -4,13 +4,14 @@
 
 use std::ffi::{CStr, CString};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use kiln_uring::sys::{How, OpenFlags, Resolve, Stat, Timespec, XattrFlags, XattrTarget};
-use kiln_uring::{Errno, File, Sys, SysResult};
+use kiln_uring::{AtFlags, Errno, File, Sys, SysResult};
 
 use super::handle::{HandlePath, parse_directory_target};
+use super::intents::Intents;
 use super::mdata::{self, Role};
 use super::open_counts::OpenCounts;
 use super::options::Settings;
@@ -40,12 +41,24 @@ pub struct Brick {
     pub unlink_dir: Arc<File>,
     /// `.glusterfs/landfill`: what the janitor deletes.
     pub landfill_dir: Arc<File>,
+    /// Where directories and handles are made before they get their place; empty at every start.
+    pub temp_dir: Arc<File>,
+    /// What jobs are about to do.
+    pub intents: Intents,
+    /// When it was opened, by the clock that stamps files.
+    pub started: Timespec,
     /// The machine's name, for pathinfo.
     pub host: String,
     /// Locks of names, by [`super::stripes::entry_key`].
     pub entries: Stripes,
     /// Locks of objects, by [`super::stripes::object_key`].
     pub objects: Stripes,
+    /// Locks of `trusted.glusterfs.mdata` of directories whose entries change; taken last, and for a moment only.
+    pub times: Stripes,
+    /// The file system makes no files without a name (`O_TMPFILE`).
+    pub lacks_tmpfile: AtomicBool,
+    /// Instances, one per core, that have not stopped yet.
+    pub instances: AtomicUsize,
     /// Who has what open.
     pub opens: OpenCounts,
     /// The file system has less space than the reserve.
@@ -85,14 +98,9 @@ pub struct Attrs {
 impl Brick {
     /// Puts the opened directories together; see [`super::open_brick`] for how they come to be.
     #[must_use]
-    pub fn new(
-        sys: Arc<dyn Sys>,
-        path: &Path,
-        dirs: super::boot::Directories,
-        host: String,
-        settings: Settings,
-    ) -> Self {
-        let super::boot::Directories { root, dot, unlink_dir, landfill_dir } = dirs;
+    pub fn new(sys: Arc<dyn Sys>, path: &Path, dirs: super::boot::Directories, intents: Intents, host: String, settings: Settings) -> Self {
+        let super::boot::Directories { root, dot, unlink_dir, landfill_dir, temp_dir } = dirs;
+        let started = sys.realtime();
         Self {
             sys,
             path: path.to_owned(),
@@ -100,9 +108,15 @@ impl Brick {
             dot,
             unlink_dir,
             landfill_dir,
+            temp_dir,
+            intents,
+            started,
             host,
             entries: Stripes::default(),
             objects: Stripes::default(),
+            times: Stripes::default(),
+            lacks_tmpfile: AtomicBool::new(false),
+            instances: AtomicUsize::new(0),
             opens: OpenCounts::default(),
             full: AtomicBool::new(false),
             directories_epoch: AtomicU64::new(0),
@@ -161,6 +175,19 @@ impl Brick {
     pub fn check_space(&self, caller: &Caller, xdata: &Xdata) -> SysResult<()> {
         let refused = self.is_full() && !caller.is_internal() && !xdata.contains(keys::INTERNAL_FOP);
         if refused { Err(Errno::NOSPC) } else { Ok(()) }
+    }
+
+    /// The last instance stops: nothing is under way any more, and the next start need not look for it.
+    pub fn stop(&self) {
+        let removed = self.intents.remove(&self.sys, &self.dot).and_then(|()| {
+            match self.sys.unlink_at(self.dot.fd(), super::boot::TEMP, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+                Err(errno) => Err(errno),
+            }
+        });
+        if let Err(errno) = removed {
+            tracing::warn!(brick = %self.path.display(), %errno, "cannot remove the record of operations; the next start reads it");
+        }
     }
 
     // --- finding objects -----------------------------------------------------------------------------------------------

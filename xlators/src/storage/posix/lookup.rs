@@ -1,4 +1,4 @@
-//! lookup, stat, access, readlink, statfs: the fops that only look.
+//! lookup, stat, access, readlink: the fops that only look.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use kiln_uring::sys::XattrTarget;
 use kiln_uring::{Class, Errno, File, Warmth};
 
 use super::entry::heal;
+use super::stripes::object_key;
 use super::xattr::fill::{self, Filled};
 use super::{Attrs, Brick, Object, Posix};
 use crate::call::Call;
@@ -28,14 +29,46 @@ impl Posix {
         }
         let dir = self.directory(parent).await?;
         let warmth = self.entry_warmth(parent, &dir, &name);
-        let job = move |brick: &Arc<Brick>| lookup_entry(brick, parent, &dir, &name, warmth, xdata);
+        let job = {
+            let (dir, name) = (Arc::clone(&dir), name.clone());
+            move |brick: &Arc<Brick>| lookup_entry(brick, parent, &dir, &name, warmth, xdata)
+        };
         let found = self.run(Class::MetadataRead, warmth, job).await;
         match &found {
-            Ok(reply) => self.touch_object(reply.iatt.gfid),
+            Ok(reply) => {
+                let gfid = reply.iatt.gfid;
+                if reply.iatt.is_dir() && self.has_unchecked_handle(gfid) {
+                    self.check_dir_handle(gfid, parent, dir, name).await;
+                }
+                self.touch_object(gfid);
+            }
             Err(error) if error.errno == Errno::STALE => self.drop_directory(parent),
             Err(_) => {}
         }
         found
+    }
+
+    /// Whether this core has not looked at the handle of a directory for some time.
+    fn has_unchecked_handle(&self, gfid: Gfid) -> bool {
+        let key = object_key(gfid).rotate_left(1);
+        let unchecked = self.warm.borrow().get(key) == Warmth::Cold && self.directories.borrow().peek(&gfid).is_none();
+        if unchecked {
+            self.warm.borrow_mut().touch(key, self.core.now());
+        }
+        unchecked && !gfid.is_null()
+    }
+
+    /// Makes the handle of a directory lead to where the lookup has found it.
+    async fn check_dir_handle(&self, gfid: Gfid, parent: Gfid, dir: Arc<File>, name: Name) {
+        let (looks, its) = (self.object_warmth(gfid), name.clone());
+        let fits = move |brick: &Arc<Brick>| heal::dir_handle_fits(brick, gfid, parent, &its);
+        if self.run(Class::MetadataRead, looks, fits).await {
+            return;
+        }
+        let job = move |brick: &Arc<Brick>| heal::set_dir_handle(brick, gfid, parent, &dir, &name);
+        if let Err(errno) = self.run(Class::EntryChange, Warmth::Cold, job).await {
+            tracing::warn!(%gfid, %errno, "cannot make the handle of a directory anew");
+        }
     }
 
     async fn lookup_gfid(&self, gfid: Gfid, xdata: Xdata) -> FopResult<reply::Lookup> {
@@ -147,7 +180,7 @@ fn lookup_entry(brick: &Arc<Brick>, parent: Gfid, dir: &File, name: &Name, warmt
     };
     // Fewer links than a handle and a name make: the handle is missing. (A directory's is checked when it is opened.)
     let stat = if !stat.is_dir() && stat.nlink < 2 && !gfid.is_null() {
-        heal::relink(brick, gfid, dir, name).map_err(failed)?;
+        heal::relink(brick, gfid, parent, dir, name).map_err(failed)?;
         brick.sys.stat_at(dir.fd(), name.as_c_str()).map_err(failed)?
     } else {
         stat

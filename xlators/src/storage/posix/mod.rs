@@ -21,12 +21,13 @@
 //! | `boot` | opening a brick: checks, housekeeping directories, recovery |
 //! | `brick` | the open brick: objects by gfid, attributes, times |
 //! | `handle`, `gfid2path`, `mdata` | the formats on disk |
-//! | `lookup` | lookup, stat, access, readlink, statfs |
+//! | `lookup` | lookup, stat, access, readlink |
 //! | `entry/` | everything that changes names, crash-safe |
 //! | `data/` | open, read, write, sync, allocate, seek, copy, checksums |
 //! | `readdir` | directories |
 //! | `xattr/` | extended attributes, xattrop, virtual keys, answers in xdata |
 //! | `attr` | setattr |
+//! | `statfs` | space and inodes |
 //! | `background/` | health check, space check, janitor, batched fsync |
 //! | `check/` | the offline check, `kiln check` |
 
@@ -39,6 +40,8 @@ pub mod data;
 mod entry;
 pub mod gfid2path;
 pub mod handle;
+pub mod intents;
+mod locked;
 mod lookup;
 pub mod mdata;
 mod open_counts;
@@ -109,6 +112,7 @@ pub struct Posix {
     directories: RefCell<LruCache<Gfid, Arc<File>>>,
     directories_epoch: Cell<u64>,
     warm: RefCell<WarmSet>,
+    stopped: Cell<bool>,
     anonymous: Rc<data::fd::Anonymous>,
     batch: background::batch::Batch,
     background: background::Background,
@@ -118,6 +122,7 @@ impl Posix {
     fn new(next: Next, core: Core, brick: Arc<Brick>) -> Self {
         let capacity = NonZeroUsize::new(DIRECTORIES).unwrap_or(NonZeroUsize::MIN);
         let warm = RefCell::new(WarmSet::new(core.now()));
+        brick.instances.fetch_add(1, Ordering::AcqRel);
         Self {
             next,
             core,
@@ -125,6 +130,7 @@ impl Posix {
             directories: RefCell::new(LruCache::new(capacity)),
             directories_epoch: Cell::new(0),
             warm,
+            stopped: Cell::new(false),
             anonymous: Rc::default(),
             batch: background::batch::Batch::default(),
             background: background::Background::default(),
@@ -243,6 +249,18 @@ intercept! {
         async fn access(&self, call, req) { self.serve_access(call, req).await }
         async fn readlink(&self, call, req) { self.serve_readlink(call, req).await }
 
+        async fn create(&self, call, req) { self.serve_create(call, req).await }
+        async fn put(&self, call, req) { self.serve_put(call, req).await }
+        async fn icreate(&self, call, req) { self.serve_icreate(call, req).await }
+        async fn namelink(&self, call, req) { self.serve_namelink(call, req).await }
+        async fn mknod(&self, call, req) { self.serve_mknod(call, req).await }
+        async fn mkdir(&self, call, req) { self.serve_mkdir(call, req).await }
+        async fn symlink(&self, call, req) { self.serve_symlink(call, req).await }
+        async fn link(&self, call, req) { self.serve_link(call, req).await }
+        async fn unlink(&self, call, req) { self.serve_unlink(call, req).await }
+        async fn rmdir(&self, call, req) { self.serve_rmdir(call, req).await }
+        async fn rename(&self, call, req) { self.serve_rename(call, req).await }
+
         async fn open(&self, call, req) { self.serve_open(call, req).await }
         async fn fstat(&self, call, req) { self.serve_fstat(call, req).await }
         async fn getxattr(&self, call, req) { self.serve_getxattr(call, req).await }
@@ -275,6 +293,14 @@ intercept! {
     }
 }
 
+impl Drop for Posix {
+    fn drop(&mut self) {
+        if !self.stopped.get() {
+            self.brick.instances.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
 impl Translator for Posix {
     fn reconfigure(&self, options: &Options) -> Result<(), String> {
         self.brick.set_settings(Settings::new(options));
@@ -283,11 +309,18 @@ impl Translator for Posix {
 
     fn start(&self) {
         self.background.start(&self.core, &self.brick);
+        if self.core.id() == 0 && !self.brick.intents.is_trusted() {
+            self.core.spawn(check::scrub::run(self.core.clone(), Arc::clone(&self.brick)));
+        }
     }
 
     fn fini(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
         self.background.stop(&self.core);
-        Box::pin(std::future::ready(()))
+        Box::pin(async {
+            if !self.stopped.replace(true) && self.brick.instances.fetch_sub(1, Ordering::AcqRel) == 1 {
+                self.run(Class::Background, Warmth::Cold, |brick| brick.stop()).await;
+            }
+        })
     }
 
     fn failure(&self) -> Option<String> {

@@ -48,7 +48,7 @@ struct Listing {
     /// With attributes and answers per entry.
     plus: bool,
     without_directories: bool,
-    /// Whether it runs on the core.
+    /// Warm when it runs on the core.
     warmth: Warmth,
     xdata: Xdata,
 }
@@ -72,7 +72,11 @@ impl Posix {
         Ok(reply::Done::default())
     }
 
-    pub(super) async fn serve_readdir(&self, _: &Call, req: request::Readdir) -> FopResult<reply::Entries> {
+    pub(super) async fn serve_readdir(
+        &self,
+        _: &Call,
+        req: request::Readdir,
+    ) -> FopResult<reply::Entries> {
         let listing = Listing {
             gfid: req.fd.gfid(),
             offset: req.offset,
@@ -85,7 +89,11 @@ impl Posix {
         self.list(req.fd, listing).await
     }
 
-    pub(super) async fn serve_readdirp(&self, _: &Call, req: request::Readdirp) -> FopResult<reply::Entries> {
+    pub(super) async fn serve_readdirp(
+        &self,
+        _: &Call,
+        req: request::Readdirp,
+    ) -> FopResult<reply::Entries> {
         if req.xdata.contains(keys::ANCESTRY_DENTRY) {
             return self.list_ancestors(&req.fd).await;
         }
@@ -112,10 +120,11 @@ impl Posix {
             let job = move |brick: &Arc<Brick>| listing.run(brick, &*reopen(brick, &dir)?);
             return self.run(Class::ReadDir, Warmth::Cold, job).await;
         };
-        if known == Warmth::Warm && listing.budget <= quick {
-            if let Some(_alone) = state.try_listing() {
-                return Listing { warmth: Warmth::Warm, ..listing }.run(&self.brick, &dir);
-            }
+        if known == Warmth::Warm
+            && listing.budget <= quick
+            && let Some(_alone) = state.try_listing()
+        {
+            return Listing { warmth: Warmth::Warm, ..listing }.run(&self.brick, &dir);
         }
         let job = move |brick: &Arc<Brick>| {
             let _alone = fd.storage::<PosixFd>().map(PosixFd::listing);
@@ -133,7 +142,7 @@ impl Posix {
 }
 
 /// The same directory with a position of its own.
-fn reopen(brick: &Brick, dir: &File) -> SysResult<Arc<File>> {
+pub(super) fn reopen(brick: &Brick, dir: &File) -> SysResult<Arc<File>> {
     let fd = brick.sys.openat2(dir.fd(), c".", How::new(OpenFlags::DIRECTORY))?;
     Ok(Arc::new(File::new(Arc::clone(&brick.sys), fd)))
 }
@@ -259,7 +268,7 @@ mod tests {
     fn list_while_deleting(kit: &Kit, count: u64) {
         let brick = kit.brick();
         for n in 0..count {
-            plant(&brick, &format!("name-{n}"), gfid_n(n));
+            plant(&brick, &format!("name-{n}"), gfid_n(1 + n));
         }
         kit.run(async |client| {
             let fd = opened(&client, Gfid::ROOT).await;
@@ -369,7 +378,7 @@ mod tests {
     fn two_listings_of_one_descriptor_do_not_disturb_each_other() {
         let kit = Kit::new(5);
         for n in 0..100 {
-            plant(&kit.brick(), &format!("name-{n}"), gfid_n(n));
+            plant(&kit.brick(), &format!("name-{n}"), gfid_n(1 + n));
         }
         kit.run(async |client| {
             let fd = opened(&client, Gfid::ROOT).await;

@@ -11,13 +11,29 @@ use crate::types::Gfid;
 
 const STRIPES: usize = 1024;
 
+/// Most stripes that one job takes of one kind: two names, or two objects.
+const MOST: usize = 4;
+
 /// The mutexes of one kind.
 #[derive(Debug)]
 pub struct Stripes(Box<[Mutex<()>]>);
 
 /// Held stripes; dropping lets go.
-#[derive(Debug)]
-pub struct Held<'a>(#[allow(dead_code, reason = "held for their drop")] Vec<MutexGuard<'a, ()>>);
+#[derive(Debug, Default)]
+pub struct Held<'a>(#[allow(dead_code, reason = "held for their drop")] [Option<MutexGuard<'a, ()>>; MOST]);
+
+/// Whether a job may wait for a stripe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// It runs on a core, where nothing waits.
+    Never,
+    /// It runs on a helper thread.
+    Allowed,
+}
+
+/// A stripe is taken, and the job may not wait: it must be run again where it may. Nothing has happened yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy;
 
 impl Default for Stripes {
     fn default() -> Self {
@@ -26,35 +42,49 @@ impl Default for Stripes {
 }
 
 impl Stripes {
-    /// Waits for all of `keys`. For helper threads.
+    /// Waits for all of `keys`, four at most. For helper threads.
     pub fn lock(&self, keys: &[u64]) -> Held<'_> {
-        Held(
-            indices(keys)
-                .into_iter()
-                .map(|at| self.0[at].lock().unwrap_or_else(PoisonError::into_inner))
-                .collect(),
-        )
+        self.take(keys, Wait::Allowed).unwrap_or_default()
     }
 
-    /// All of `keys`, or `None` when one is taken. For cores.
+    /// All of `keys`, four at most, or `None` when one is taken. For cores.
     pub fn try_lock(&self, keys: &[u64]) -> Option<Held<'_>> {
-        let mut held = Vec::with_capacity(keys.len());
-        for at in indices(keys) {
-            held.push(match self.0[at].try_lock() {
-                Ok(guard) => guard,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => return None,
-            });
-        }
-        Some(Held(held))
+        self.take(keys, Wait::Never).ok()
     }
-}
 
-fn indices(keys: &[u64]) -> Vec<usize> {
-    let mut indices: Vec<usize> = keys.iter().map(|key| (key % STRIPES as u64) as usize).collect();
-    indices.sort_unstable();
-    indices.dedup();
-    indices
+    /// All of `keys`, four at most.
+    ///
+    /// # Errors
+    /// [`Busy`] when one is taken and `wait` forbids to wait for it.
+    pub fn take(&self, keys: &[u64], wait: Wait) -> Result<Held<'_>, Busy> {
+        debug_assert!(keys.len() <= MOST, "{} stripes at once", keys.len());
+        // Sorted, equal ones once; past the end of `keys` is a number that no stripe has.
+        let mut indices = [STRIPES; MOST];
+        for (index, key) in indices.iter_mut().zip(keys) {
+            *index = (key % STRIPES as u64) as usize;
+        }
+        indices.sort_unstable();
+        let mut held = Held::default();
+        let mut before = STRIPES;
+        for (guard, index) in held.0.iter_mut().zip(indices) {
+            if index != before && index != STRIPES {
+                *guard = Some(self.one(index, wait)?);
+            }
+            before = index;
+        }
+        Ok(held)
+    }
+
+    fn one(&self, index: usize, wait: Wait) -> Result<MutexGuard<'_, ()>, Busy> {
+        match wait {
+            Wait::Allowed => Ok(self.0[index].lock().unwrap_or_else(PoisonError::into_inner)),
+            Wait::Never => match self.0[index].try_lock() {
+                Ok(guard) => Ok(guard),
+                Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => Err(Busy),
+            },
+        }
+    }
 }
 
 /// Key of an object.

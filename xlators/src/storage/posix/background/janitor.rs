@@ -129,7 +129,7 @@ impl Purge<'_> {
             self.left -= 1;
             // It is somebody else's child from then on.
             if let Some((gfid, parent)) = handle {
-                self.remove_dir_handle(gfid, parent, &own)?;
+                self.brick.remove_dir_handle(gfid, parent, &own);
             }
             let fresh = self.fresh_name();
             return Ok(sys.rename_at(
@@ -144,7 +144,7 @@ impl Purge<'_> {
         self.empty(&inside, gfid, depth + 1)?;
         self.left = self.left.saturating_sub(1);
         if let Some((gfid, parent)) = handle {
-            self.remove_dir_handle(gfid, parent, &own)?;
+            self.brick.remove_dir_handle(gfid, parent, &own);
         }
         Ok(sys.unlink_at(dir.fd(), name, AtFlags::REMOVEDIR)?)
     }
@@ -186,18 +186,7 @@ impl Purge<'_> {
             let parked = gfid_name(gfid);
             sys.rename_at(dot.fd(), handle.as_c_str(), unlink_dir.fd(), &parked, RenameFlags::empty())
         } else {
-            sys.unlink_at(dot.fd(), handle.as_c_str(), AtFlags::empty())
-        }
-    }
-
-    /// Removes the handle of a directory that is about to go, if it is this one's.
-    fn remove_dir_handle(&self, gfid: Gfid, parent: Gfid, name: &Name) -> SysResult<()> {
-        match self.brick.parent_of_dir(gfid) {
-            Ok((its_parent, its_name)) if its_parent == parent && its_name == *name => {
-                let handle = HandlePath::new(gfid);
-                self.brick.sys.unlink_at(self.brick.dot.fd(), handle.as_c_str(), AtFlags::empty())
-            }
-            _ => Ok(()),
+            self.brick.remove_handle(gfid)
         }
     }
 

@@ -18,9 +18,12 @@ use kiln_uring::{Errno, File, Sys};
 pub use error::BootError;
 
 use super::brick::{Brick, DOT_GLUSTERFS};
+use super::entry::recovery;
 use super::handle::{HandlePath, ROOT_TARGET};
+use super::intents::{Found, Intents};
 use super::options::Settings;
 use crate::keys;
+use crate::options::Options;
 use crate::translator::PrepareContext;
 use crate::types::Gfid;
 
@@ -35,7 +38,13 @@ pub struct Directories {
     pub unlink_dir: Arc<File>,
     /// `.glusterfs/landfill`.
     pub landfill_dir: Arc<File>,
+    /// [`TEMP`].
+    pub temp_dir: Arc<File>,
 }
+
+/// Where directories and handles are made before they get their place, in `.glusterfs`. Stock knows nothing of it and leaves
+/// it alone; what a killed process has left there is removed at the next start.
+pub const TEMP: &CStr = c"kiln-temp";
 
 /// The descriptor number that stands for "relative to the working directory".
 const AT_FDCWD: i32 = -100;
@@ -51,6 +60,8 @@ pub fn open_brick(context: &PrepareContext<'_>) -> Result<Brick, BootError> {
         return Err(BootError::NoDirectory);
     }
     let sys = Arc::clone(context.sys);
+    // Modes come from clients, and the umask has been applied to them.
+    sys.clear_umask();
     let root = open_root(&sys, &path)?;
     check_xattrs(&sys, &root, &path)?;
     in_use::claim(&sys, &root, &path)?;
@@ -59,7 +70,10 @@ pub fn open_brick(context: &PrepareContext<'_>) -> Result<Brick, BootError> {
     own_root(&sys, &root, &path, &settings)?;
     let dirs = make_directories(&sys, root, &path)?;
     let host = host_name(&sys);
-    let brick = Brick::new(sys, &path, dirs, host, settings);
+    let io = |errno| BootError::Io { path: path.clone(), doing: "open the record of operations", errno };
+    let (intents, found) = Intents::open(&sys, &dirs.dot).map_err(io)?;
+    let brick = Brick::new(sys, &path, dirs, intents, host, settings);
+    recover(&brick, &path, found)?;
     Ok(brick)
 }
 
@@ -71,6 +85,18 @@ pub(super) fn open_offline(sys: &Arc<dyn Sys>, path: &Path) -> Result<Arc<File>,
     let root = open_root(sys, path)?;
     in_use::claim(sys, &root, path)?;
     Ok(root)
+}
+
+/// Finishes what an earlier process left in the middle, and removes what nobody can name any more.
+fn recover(brick: &Brick, path: &Path, found: Found) -> Result<(), BootError> {
+    let io = |errno| BootError::Io { path: path.into(), doing: "empty a directory in .glusterfs", errno };
+    if let Found::Unfinished(intents) = &found {
+        recovery::recover(brick, intents);
+    }
+    recovery::empty(brick, &brick.unlink_dir).map_err(io)?;
+    recovery::empty(brick, &brick.temp_dir).map_err(io)?;
+    brick.intents.begin_anew(&brick.sys, found == Found::Unknown);
+    Ok(())
 }
 
 fn open_root(sys: &Arc<dyn Sys>, path: &Path) -> Result<Arc<File>, BootError> {
@@ -176,7 +202,8 @@ fn make_directories(sys: &Arc<dyn Sys>, root: Arc<File>, path: &Path) -> Result<
     }
     let unlink_dir = make(&dot, c"unlink", 0o600)?;
     let landfill_dir = make(&dot, c"landfill", 0o755)?;
-    Ok(Directories { root, dot, unlink_dir, landfill_dir })
+    let temp_dir = make(&dot, TEMP, 0o700)?;
+    Ok(Directories { root, dot, unlink_dir, landfill_dir, temp_dir })
 }
 
 fn host_name(sys: &Arc<dyn Sys>) -> String {

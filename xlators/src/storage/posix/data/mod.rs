@@ -8,6 +8,8 @@ mod copy;
 pub mod fd;
 mod open;
 mod read;
+#[cfg(test)]
+mod ring_tests;
 mod seek;
 mod space;
 mod sync;

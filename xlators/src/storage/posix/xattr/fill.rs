@@ -1,6 +1,6 @@
 //! Answers to what a request's xdata asks about an object.
 //!
-//! A key that is no [`Question`] is an `fnmatch(3)` pattern over the names of the extended attributes that the object has.
+//! A key that is no question of its own is an `fnmatch(3)` pattern over the names of the extended attributes that the object has.
 //! Nothing is ever an error: what cannot be answered is left out. Source: GlusterFS v10.3, `posix_xattr_fill` in
 //! `posix-helpers.c`.
 

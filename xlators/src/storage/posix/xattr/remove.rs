@@ -42,7 +42,7 @@ impl Posix {
         let pid = call.caller().pid;
         let removal = Removal::of(name, &xdata, pid)?;
         let job = move |brick: &Arc<Brick>, of: &Subject| {
-            let before = of.attrs(brick)?;
+            let before = of.attrs_before(brick)?;
             removal.perform(brick, of)?;
             let mut after = of.attrs(brick)?;
             brick.move_times(of.target(brick), &mut after, &times, Role::Own);

@@ -61,7 +61,7 @@ impl Posix {
                 merge_times(brick, of, **given)?;
                 return Ok(reply::Done::default());
             }
-            let before = of.attrs(brick)?;
+            let before = of.attrs_before(brick)?;
             let flags = XattrFlags::from_bits_retain(flags);
             for (name, value) in dict.iter() {
                 set_one(brick, of, &before, name, value, flags)?;

@@ -39,6 +39,8 @@ pub struct Subject {
     /// A name of it, where the caller gave one.
     pub entry: Option<(Gfid, Name)>,
     at: At,
+    /// Its `stat` when it was found.
+    found: Option<Stat>,
 }
 
 #[derive(Debug)]
@@ -74,6 +76,17 @@ impl Subject {
     /// Those of `statx(2)` and `getxattr(2)`.
     pub fn attrs(&self, brick: &Brick) -> SysResult<Attrs> {
         brick.attrs(self.gfid, self.stat(brick)?, self.target(brick))
+    }
+
+    /// Its attributes when the job found it.
+    ///
+    /// # Errors
+    /// Those of `statx(2)` and `getxattr(2)`.
+    pub fn attrs_before(&self, brick: &Brick) -> SysResult<Attrs> {
+        match self.found {
+            Some(stat) => brick.attrs(self.gfid, stat, self.target(brick)),
+            None => self.attrs(brick),
+        }
     }
 
     /// Answers to what a request's xdata asks about it.
@@ -121,24 +134,26 @@ impl Known {
     }
 
     /// Finds the object. A file that was unlinked while open is found where it was parked.
-    fn find(self, brick: &Arc<Brick>, gfid: Gfid) -> SysResult<At> {
+    fn find(self, brick: &Arc<Brick>, gfid: Gfid) -> SysResult<(At, Option<Stat>)> {
         let cached = match self {
-            Self::Open(file) => return Ok(At::Open(file)),
+            Self::Open(file) => return Ok((At::Open(file), None)),
             Self::Gfid { cached, .. } => cached.map(Object::Dir),
         };
         // The descriptor of a directory that was removed gives itself away by its link count.
-        if let Some(dir) = cached.filter(|dir| brick.stat_object(dir).is_ok()) {
-            return Ok(At::Object(dir));
+        if let Some(dir) = cached
+            && let Ok(stat) = brick.stat_object(&dir)
+        {
+            return Ok((At::Object(dir), Some(stat)));
         }
-        match brick.object(gfid) {
-            Ok((object, _)) => Ok(At::Object(object)),
+        let (object, stat) = match brick.object(gfid) {
             Err(Errno::NOENT) => {
                 let parked = Object::Parked(gfid_name(gfid));
-                brick.stat_object(&parked).map_err(stale_errno)?;
-                Ok(At::Object(parked))
+                let stat = brick.stat_object(&parked).map_err(stale_errno)?;
+                (parked, stat)
             }
-            Err(errno) => Err(errno),
-        }
+            found => found?,
+        };
+        Ok((At::Object(object), Some(stat)))
     }
 }
 
@@ -175,15 +190,7 @@ impl Posix {
         given: Given,
         job: impl FnOnce(&Arc<Brick>, &Subject) -> FopResult<T> + Send + 'static,
     ) -> FopResult<T> {
-        let (gfid, entry, known) = self.known(given).await?;
-        let (class, warmth) = placed(class, &known);
-        let had = known.cached();
-        let job = move |brick: &Arc<Brick>| {
-            let subject = Subject { gfid, entry, at: known.find(brick, gfid)? };
-            Ok((job(brick, &subject), subject.at))
-        };
-        let found = self.run(class, warmth, job).await;
-        self.learn(gfid, had.as_ref(), found)
+        self.perform(class, given, false, job).await
     }
 
     /// The same while nobody else changes the object.
@@ -196,14 +203,29 @@ impl Posix {
         given: Given,
         job: impl FnOnce(&Arc<Brick>, &Subject) -> FopResult<T> + Send + 'static,
     ) -> FopResult<T> {
+        self.perform(class, given, true, job).await
+    }
+
+    async fn perform<T: Send + 'static>(
+        &self,
+        class: Class,
+        given: Given,
+        alone: bool,
+        job: impl FnOnce(&Arc<Brick>, &Subject) -> FopResult<T> + Send + 'static,
+    ) -> FopResult<T> {
         let (gfid, entry, known) = self.known(given).await?;
         let (class, warmth) = placed(class, &known);
         let had = known.cached();
         let job = move |brick: &Arc<Brick>| {
-            let subject = Subject { gfid, entry, at: known.find(brick, gfid)? };
+            let (at, found) = known.find(brick, gfid)?;
+            let subject = Subject { gfid, entry, at, found };
             Ok((job(brick, &subject), subject.at))
         };
-        let found = self.run_locked(class, warmth, Vec::new(), vec![stripes::object_key(gfid)], job).await;
+        let found = if alone {
+            self.run_locked(class, warmth, Vec::new(), vec![stripes::object_key(gfid)], job).await
+        } else {
+            self.run(class, warmth, job).await
+        };
         self.learn(gfid, had.as_ref(), found)
     }
 
@@ -237,28 +259,5 @@ fn placed(class: Class, known: &Known) -> (Class, Warmth) {
         Known::Open(_) if class == Class::MetadataRead => (Class::FdMetadata, Warmth::Warm),
         Known::Open(_) => (class, Warmth::Warm),
         Known::Gfid { warmth, .. } => (class, *warmth),
-    }
-}
-
-// TEMPORARY until locked.rs lands.
-impl Posix {
-    async fn run_locked<T: Send + 'static>(
-        &self,
-        class: Class,
-        warmth: Warmth,
-        _names: Vec<u64>,
-        objects: Vec<u64>,
-        job: impl FnOnce(&Arc<Brick>) -> T + Send + 'static,
-    ) -> T {
-        if kiln_uring::placement::place(class, warmth) == kiln_uring::Place::Inline
-            && let Some(_held) = self.brick.objects.try_lock(&objects)
-        {
-            return job(&self.brick);
-        }
-        let job = move |brick: &Arc<Brick>| {
-            let _objects = brick.objects.lock(&objects);
-            job(brick)
-        };
-        self.run(Class::Background, Warmth::Cold, job).await
     }
 }

@@ -6,7 +6,7 @@
 use std::ffi::CStr;
 use std::sync::Arc;
 
-use kiln_uring::sys::Stat;
+use kiln_uring::sys::{Stat, XattrTarget};
 use kiln_uring::{Class, Errno, SysResult};
 
 use super::acl_text::Acl;
@@ -16,6 +16,7 @@ use crate::keys;
 use crate::storage::posix::Brick;
 use crate::storage::posix::brick::DOT_GLUSTERFS;
 use crate::storage::posix::handle::HandlePath;
+use crate::storage::posix::readdir::reopen;
 use crate::types::{IaType, Value};
 
 /// Bytes of directory records per system call.
@@ -149,10 +150,8 @@ fn missing(errno: Errno) -> Errno {
 fn real_filename(brick: &Arc<Brick>, of: &Subject, name: &CStr) -> SysResult<Value> {
     let dir = of.directory().ok_or(Errno::NOTDIR)?;
     let wanted = name.to_bytes().strip_prefix(keys::REAL_FILENAME_PREFIX.to_bytes()).unwrap_or_default();
-    // A descriptor of its own: the position of the other one belongs to those who list the directory.
-    let own =
-        brick.sys.openat2(dir.fd(), c".", kiln_uring::sys::How::new(kiln_uring::OpenFlags::DIRECTORY))?;
-    let own = kiln_uring::File::new(Arc::clone(&brick.sys), own);
+    // With a position of its own: that of the other descriptor belongs to those who list the directory.
+    let own = reopen(brick, dir)?;
     let mut offset = 0;
     loop {
         let records = brick.sys.read_dir(own.fd(), offset, SCAN_BUDGET)?;
@@ -187,12 +186,7 @@ fn default_acl(brick: &Arc<Brick>, of: &Subject, _: &CStr) -> SysResult<Value> {
 /// # Errors
 /// `EOPNOTSUPP` for a symbolic link, `EACCES` for the default list of what is no directory (as libacl has it), `EIO` for
 /// a list that is damaged, and those of `getxattr(2)`.
-pub fn acl_text(
-    brick: &Brick,
-    target: kiln_uring::sys::XattrTarget<'_>,
-    stat: &Stat,
-    key: &CStr,
-) -> SysResult<String> {
+pub fn acl_text(brick: &Brick, target: XattrTarget<'_>, stat: &Stat, key: &CStr) -> SysResult<String> {
     let kind = IaType::from_mode(stat.mode);
     if kind == IaType::Symlink {
         return Err(Errno::OPNOTSUPP);

@@ -131,17 +131,17 @@ fn compute(op: XattropOp, old: Option<&[u8]>, asked: &[u8]) -> Outcome {
     }
     let defaults = &asked[len..];
     match op {
-        XattropOp::AddArray => each(&mut now, asked, |now, asked| add32(now, asked)),
-        XattropOp::AddArray64 => each(&mut now, asked, |now, asked| add64(now, asked)),
-        XattropOp::OrArray => each(&mut now, asked, |now: [u8; 4], asked| or(now, asked)),
-        XattropOp::AndArray => each(&mut now, asked, |now: [u8; 4], asked| and(now, asked)),
+        XattropOp::AddArray => each(&mut now, asked, add32),
+        XattropOp::AddArray64 => each(&mut now, asked, add64),
+        XattropOp::OrArray => each(&mut now, asked, or),
+        XattropOp::AndArray => each(&mut now, asked, and),
         XattropOp::AddArrayWithDefault => {
             each(&mut now, defaults, |now: [u8; 4], default| if now == [0; 4] { default } else { now });
-            each(&mut now, asked, |now, asked| add32(now, asked));
+            each(&mut now, asked, add32);
         }
         XattropOp::AddArray64WithDefault => {
             each(&mut now, defaults, |now: [u8; 8], default| if now == [0; 8] { default } else { now });
-            each(&mut now, asked, |now, asked| add64(now, asked));
+            each(&mut now, asked, add64);
         }
         XattropOp::GetAndSet => {}
     }
