@@ -78,11 +78,12 @@ pub fn open_brick(context: &PrepareContext<'_>) -> Result<Brick, BootError> {
 /// Finishes what an earlier process left in the middle, and removes what nobody can name any more.
 fn recover(brick: &Brick, path: &Path, found: Found) -> Result<(), BootError> {
     let io = |errno| BootError::Io { path: path.into(), doing: "empty a directory in .glusterfs", errno };
+    // First, so that link counts tell who has no name.
+    recovery::empty(brick, &brick.unlink_dir).map_err(io)?;
+    recovery::empty(brick, &brick.temp_dir).map_err(io)?;
     if let Found::Unfinished(intents) = &found {
         recovery::recover(brick, intents);
     }
-    recovery::empty(brick, &brick.unlink_dir).map_err(io)?;
-    recovery::empty(brick, &brick.temp_dir).map_err(io)?;
     brick.intents.begin_anew(&brick.sys, found == Found::Unknown);
     Ok(())
 }
