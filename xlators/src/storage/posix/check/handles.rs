@@ -126,7 +126,11 @@ impl Inspector {
 
     /// A handle that is the only link: a directory's, or an orphan.
     fn lonely(&mut self, path: String, gfid: Gfid, stat: &Stat) {
-        let what = match stat.is_symlink() {
+        let here = HandlePath::new(gfid);
+        let target = XattrTarget::At(self.brick.dot.fd(), here.as_c_str());
+        // A directory's handle has no attributes; a user's symbolic link has its gfid.
+        let is_dir_handle = stat.is_symlink() && self.brick.gfid_of(target) == Err(Errno::NODATA);
+        let what = match is_dir_handle {
             true if self.brick.open_dir(gfid).is_ok() => return,
             true => What::DanglingHandle,
             false => What::OrphanHandle,

@@ -12,6 +12,7 @@ pub(super) mod scrub;
 mod tests;
 
 use std::collections::HashSet;
+use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -214,6 +215,11 @@ pub(super) struct Inspector {
     pub(super) report: CheckReport,
     /// Stale paths that were told already: each name of a file meets them.
     told: HashSet<(Gfid, Vec<u8>)>,
+    /// Paths that lead through a directory that cannot be found (yet): to be decided when all names have been seen, and the
+    /// handles of directories mended.
+    undecided: Vec<(String, Gfid, CString)>,
+    /// Whether a directory's handle was wrong.
+    lost_directories: bool,
     /// Names of non-directories that their handles count.
     expected_names: u64,
 }
@@ -221,7 +227,7 @@ pub(super) struct Inspector {
 impl Inspector {
     pub(super) fn new(brick: Arc<Brick>, repair: bool, gfid2path: bool) -> Self {
         let report = CheckReport::default();
-        Self { brick, repair, gfid2path, before: None, report, told: HashSet::new(), expected_names: 0 }
+        Self { brick, repair, gfid2path, before: None, report, told: HashSet::new(), undecided: Vec::new(), lost_directories: false, expected_names: 0 }
     }
 
     /// For a brick that is being served since `since`.

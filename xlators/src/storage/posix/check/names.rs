@@ -124,8 +124,8 @@ impl Names {
     }
 
     /// Back to the directory above.
-    fn up(&mut self, inspector: &Inspector) -> bool {
-        let brick = &inspector.brick;
+    fn up(&mut self, inspector: &mut Inspector) -> bool {
+        let brick = Arc::clone(&inspector.brick);
         self.levels.pop();
         while let Some(level) = self.levels.last() {
             self.path.truncate(level.path);
@@ -134,7 +134,7 @@ impl Names {
                 return true;
             }
             let is_it = |dir: &File| brick.sys.stat(dir.fd()).is_ok_and(|stat| stat.ino == level.ino);
-            let above = open(brick, &self.dir, c"..").ok().filter(|dir| is_it(dir));
+            let above = open(&brick, &self.dir, c"..").ok().filter(|dir| is_it(dir));
             // On a running brick the directory may have moved meanwhile.
             if let Some(dir) = above.or_else(|| brick.open_dir(level.gfid).ok().filter(|dir| is_it(dir))) {
                 self.dir = dir;
@@ -142,6 +142,7 @@ impl Names {
             }
             self.levels.pop();
         }
+        inspector.decide();
         false
     }
 }
@@ -207,6 +208,7 @@ impl Inspector {
             Ok(handle) if !handle.is_symlink() => What::HandleOfAnother,
             _ => What::WrongDirectoryHandle,
         };
+        self.lost_directories = true;
         self.found(path, gfid, what, "", |brick| heal::set_dir_handle(brick, gfid, parent, dir, name));
     }
 
@@ -242,22 +244,15 @@ impl Inspector {
                 there = true;
                 continue;
             }
-            if is_name(&self.brick, &key, target, &stat) || !self.told.insert((gfid, key.to_bytes().to_vec())) {
+            if self.told.contains(&(gfid, key.to_bytes().to_vec())) {
                 continue;
             }
-            let detail = key.to_string_lossy().into_owned();
-            self.found(path, gfid, What::StalePath, detail, |brick| {
-                // Names come and go under this lock, and a new one's path is there before it.
-                let _object = brick.objects.lock(&[object_key(gfid)]);
-                let handle = HandlePath::new(gfid);
-                if is_name(brick, &key, target, &stat) {
-                    return Ok(false);
-                }
-                match brick.sys.removexattr(XattrTarget::At(brick.dot.fd(), handle.as_c_str()), &key) {
-                    Ok(()) | Err(Errno::NODATA) => Ok(true),
-                    Err(errno) => Err(errno),
-                }
-            });
+            match whose(&self.brick, &key, target, &stat) {
+                Whose::Own => continue,
+                Whose::Unknown => self.undecided.push((path.to_owned(), gfid, key.clone())),
+                Whose::Nobody => self.stale(path, gfid, &key),
+            }
+            self.told.insert((gfid, key.to_bytes().to_vec()));
         }
         let needed = self.gfid2path && stat.nlink <= crate::storage::posix::entry::MAX_PATHS;
         if needed && !there {
@@ -270,18 +265,66 @@ impl Inspector {
             });
         }
     }
+
+    fn stale(&mut self, path: &str, gfid: Gfid, key: &CStr) {
+        self.found(path, gfid, What::StalePath, key.to_string_lossy(), |brick| {
+            // Names come and go under this lock, and a new one's path is there before it.
+            let _object = brick.objects.lock(&[object_key(gfid)]);
+            let handle = HandlePath::new(gfid);
+            let target = XattrTarget::At(brick.dot.fd(), handle.as_c_str());
+            if whose(brick, key, target, &brick.stat_handle(gfid)?) == Whose::Own {
+                return Ok(false);
+            }
+            match brick.sys.removexattr(target, key) {
+                Ok(()) | Err(Errno::NODATA) => Ok(true),
+                Err(errno) => Err(errno),
+            }
+        });
+    }
+
+    /// All names have been seen: where a path still leads nowhere, there is no such directory. Without repair a lost
+    /// directory may be the reason, and is told already.
+    fn decide(&mut self) {
+        let undecided = std::mem::take(&mut self.undecided);
+        if self.lost_directories && !self.repair {
+            return;
+        }
+        for (path, gfid, key) in undecided {
+            let handle = HandlePath::new(gfid);
+            let target = XattrTarget::At(self.brick.dot.fd(), handle.as_c_str());
+            let Ok(stat) = self.brick.stat_handle(gfid) else { continue };
+            if self.brick.sys.getxattr(target, &key, &mut []).is_ok()
+                && whose(&self.brick, &key, target, &stat) != Whose::Own
+            {
+                self.stale(&path, gfid, &key);
+            }
+        }
+    }
 }
 
-/// Whether a `gfid2path` names an entry that is this object.
-fn is_name(brick: &Brick, key: &CStr, target: XattrTarget<'_>, stat: &Stat) -> bool {
+/// What a `gfid2path` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// An entry that is this object.
+    Own,
+    /// Nothing, or another object.
+    Nobody,
+    /// An entry of a directory that is not found by its gfid.
+    Unknown,
+}
+
+fn whose(brick: &Brick, key: &CStr, target: XattrTarget<'_>, stat: &Stat) -> Whose {
     let mut value = [0; 1024];
-    let Ok(len) = brick.sys.getxattr(target, key, &mut value) else { return false };
-    let Some((parent, name)) = Gfid2Path::parse(&value[..len]) else { return false };
+    let Ok(len) = brick.sys.getxattr(target, key, &mut value) else { return Whose::Nobody };
+    let Some((parent, name)) = Gfid2Path::parse(&value[..len]) else { return Whose::Nobody };
     if Gfid2Path::new(parent, &name).key.as_c_str() != key {
-        return false;
+        return Whose::Nobody;
     }
-    let entry = brick.open_dir(parent).and_then(|dir| brick.sys.stat_at(dir.fd(), name.as_c_str()));
-    entry.is_ok_and(|entry| (entry.dev, entry.ino) == (stat.dev, stat.ino))
+    let Ok(dir) = brick.open_dir(parent) else { return Whose::Unknown };
+    match brick.sys.stat_at(dir.fd(), name.as_c_str()) {
+        Ok(entry) if (entry.dev, entry.ino) == (stat.dev, stat.ino) => Whose::Own,
+        _ => Whose::Nobody,
+    }
 }
 
 /// The `gfid2path` keys of an object.

@@ -58,14 +58,14 @@ type Damage = (fn(&Arc<dyn Sys>, i32), &'static [What], bool);
 fn damage_is_found_and_mended() {
     const NONE: AtFlags = AtFlags::empty();
     let table: &[Damage] = &[
-        (|sys, root| sys.unlink_at(root, &handle(gfid(2)), NONE).unwrap(), &[What::NoHandle], true),
+        (|sys, root| sys.unlink_at(root, &handle(gfid(2)), NONE).unwrap(), &[What::NoHandle, What::NoHandle], true),
         (|sys, root| sys.unlink_at(root, &handle(gfid(1)), NONE).unwrap(), &[What::WrongDirectoryHandle], true),
         (
             |sys, root| {
                 let to = kiln_uring::RenameFlags::empty();
                 sys.rename_at(root, c"d", root, c"moved", to).unwrap();
             },
-            &[What::WrongDirectoryHandle],
+            &[What::WrongDirectoryHandle, What::DanglingHandle],
             true,
         ),
         (|sys, root| sys.unlink_at(root, c"s", NONE).unwrap(), &[What::OrphanHandle], true),
