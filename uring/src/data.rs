@@ -55,16 +55,25 @@ impl Core {
         if buf.is_empty() {
             return (Ok(0), buf);
         }
-        let request = Request::Read { file: file.clone(), buf, from: done, offset: at(offset, done) };
-        let (result, request) = self.submit(request).await;
-        let Request::Read { buf, .. } = request else { unreachable!("a request comes back as it went") };
-        let total = match result {
-            Ok(n) => Ok(done + n as usize),
-            // What was read before the error counts; the error will come again.
-            Err(_) if done > 0 => Ok(done),
-            Err(errno) => Err(errno),
-        };
-        (total, buf)
+        loop {
+            let request = Request::Read { file: file.clone(), buf, from: done, offset: at(offset, done) };
+            let (result, request) = self.submit(request).await;
+            let Request::Read { buf: back, .. } = request else {
+                unreachable!("a request comes back as it went")
+            };
+            buf = back;
+            match result {
+                Ok(n) => done += n as usize,
+                // What was read before the error counts; the error will come again.
+                Err(_) if done > 0 => return (Ok(done), buf),
+                Err(errno) => return (Err(errno), buf),
+            }
+            // The kernel may stop short in the middle of a file. Past the page cache the rest would not be aligned.
+            let ended = result == Ok(0) || how == DataMode::Direct;
+            if ended || done >= buf.len() {
+                return (Ok(done), buf);
+            }
+        }
     }
 
     fn read_cached(&self, file: &File, buf: &mut Buf, offset: u64) -> Cached {

@@ -375,6 +375,7 @@ fn build(seed: Seed) -> Result<Rc<Inner>, SetupError> {
         set.set(cpu);
         sched_setaffinity(None, &set).map_err(|errno| SetupError::Pin { core, cpu, source: errno.into() })?;
     }
+    driver::check_pool(config.registered_buffers)?;
     let pool = Pool::new(config.registered_buffers);
     let (ring, opcodes) = driver::create(config.ring_entries, config.kernel_workers, pool.arena())?;
     let helpers = Helpers::start(config.helpers_per_core, core, &sys)
@@ -386,5 +387,5 @@ fn build(seed: Seed) -> Result<Rc<Inner>, SetupError> {
         opcodes: if sys.is_real() { opcodes } else { 0 },
         bell: shared.bell(),
     });
-    Ok(Inner::new(Parts { shared, peers, sys, driver: Driver::Ring(ring), pool, mail }))
+    Ok(Inner::new(Parts { shared, peers, sys, driver: Driver::Ring(Box::new(ring)), pool, mail }))
 }

@@ -1,4 +1,24 @@
 //! Kiln's per-core reactor and the kernel behind it, real or simulated.
+//!
+//! An [`Engine`] runs one pinned thread per core. Each has its own io_uring, tasks, timers, buffers and helper threads, and
+//! hands all of that out through one handle, [`Core`]; a [`Remote`] is a core's address for other threads. Nothing above
+//! this crate makes a system call, reads a clock or draws a random number except through a `Core`, so the same code runs
+//! under a [`sim::Sim`]: virtual time, an in-memory file system, and every interleaving and fault decided by one seed.
+//!
+//! | module | subject |
+//! | --- | --- |
+//! | `reactor` | the loop of a core |
+//! | `step`, `task`, `local` | running one task; the slab of tasks and their wakers; which core is here |
+//! | `op`, `driver` | operations under way and who performs them: ring or simulation |
+//! | [`placement`] | the table: inline, ring or helper, and why |
+//! | `data` | the awaitables for files |
+//! | `buf` | aligned, registered, pooled memory |
+//! | `mailbox`, `oneshot` | work and answers between cores and threads |
+//! | `engine` | start, pinning, shutdown |
+//! | [`sys`] | the seam to the kernel |
+//! | [`sim`] | the simulated machine |
+//!
+//! `unsafe` is confined to `buf`, `driver`, the waker in `task`, and `sys`.
 
 mod buf;
 mod data;

@@ -179,7 +179,7 @@ impl Outbox {
     fn push(&mut self, message: Message) {
         if self.overflow.is_empty() {
             match self.queue.push(message) {
-                Ok(()) => return,
+                Ok(()) => {}
                 Err(rtrb::PushError::Full(back)) => self.overflow.push_back(back),
             }
         } else {
@@ -235,23 +235,27 @@ impl Mail {
             self.own.borrow_mut().extend(message.take());
             return true;
         }
-        {
+        let piled_up = {
             let mut all = self.outboxes.borrow_mut();
             let Some(Some(outbox)) = all.get_mut(to.id) else { return false };
             if let Some(message) = message.take() {
                 outbox.push(message);
             }
-            if outbox.overflow.len() >= outbox.warn_at {
+            let waiting = outbox.overflow.len();
+            (waiting >= outbox.warn_at).then(|| {
                 outbox.warn_at *= 2;
-                tracing::warn!(
-                    from = me.shared.id,
-                    to = to.id,
-                    waiting = outbox.overflow.len(),
-                    "messages to another core pile up: it does not keep up"
-                );
-            }
-        }
+                waiting
+            })
+        };
         to.ring();
+        if let Some(waiting) = piled_up {
+            tracing::warn!(
+                from = me.shared.id,
+                to = to.id,
+                waiting,
+                "messages to another core pile up: it does not keep up"
+            );
+        }
         true
     }
 

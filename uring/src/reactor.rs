@@ -27,7 +27,7 @@ use crate::time::Instant;
 /// Messages taken in one turn.
 const MESSAGES_PER_TURN: usize = 256;
 /// Tasks run between two looks at the clock.
-const TASKS_PER_LOOK: usize = 16;
+const TASKS_PER_LOOK: usize = 8;
 /// How long a core with messages that another core has no room for waits before it tries again.
 const OVERFLOW_RETRY: Duration = Duration::from_millis(1);
 /// How long the end waits for the kernel to give back operations.
@@ -169,7 +169,6 @@ fn finish(core: &Rc<Inner>, ring: &Ring) -> CutOff {
             stuck,
             "the kernel keeps operations after 30 s (a device that does not answer?); their memory is left to it"
         );
-        core.ops.borrow_mut().leak();
     }
     core.shared.close();
     ring.stop_helpers();

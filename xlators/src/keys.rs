@@ -42,6 +42,29 @@ keys! {
     /// The caller's mode, overriding the argument.
     MODE = c"mode";
 
+    /// Of a write: is it at the end of the file?
+    WRITE_IS_APPEND = c"glusterfs.write-is-append";
+    /// Of a write: the attributes before and after enclose nothing else.
+    WRITE_UPDATE_ATOMIC = c"glusterfs.write-update-atomic";
+    /// Of a write: not to a file that is protected by [`PROTECT_WRITES`].
+    AVOID_OVERWRITE = c"glusterfs.avoid.overwrite";
+    /// How many descriptors are open on the object.
+    OPEN_FD_COUNT = c"glusterfs.open-fd-count";
+    /// The same without anonymous ones.
+    OPEN_ACTIVE_FD_COUNT = c"glusterfs.open-active-fd-count";
+    /// Of an fsync: it may wait for others.
+    BATCH_FSYNC = c"batch-fsync";
+    /// Of a checksum: is the block all zeros?
+    CHECK_ZERO_FILLED = c"check-zero-filled";
+    /// The answer to [`CHECK_ZERO_FILLED`].
+    BUF_HAS_ZEROES = c"buf-has-zeroes";
+    /// The strong checksum is SHA-256.
+    FIPS_MODE_RCHECKSUM = c"fips-mode-rchecksum";
+    /// Of a readdirp: leave directories out.
+    FILTER_DIRECTORIES = c"readdir-filter-directories";
+    /// Of a readdirp: the directory's ancestors instead of its entries.
+    ANCESTRY_DENTRY = c"glusterfs.ancestry.dentry";
+
     /// Names the parent's attribute that must be as the request has it.
     PREOP_PARENT_KEY = c"glusterfs.preop.parent.key";
     /// Tells that it was not.

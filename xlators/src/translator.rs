@@ -204,6 +204,12 @@ pub trait Translator: Fops + 'static {
         Box::pin(std::future::ready(()))
     }
 
+    /// Why this layer cannot serve any more (a dead disk, say), in a sentence. Whoever runs the graph asks now and then, and
+    /// ends the process; fops fail meanwhile.
+    fn failure(&self) -> Option<String> {
+        None
+    }
+
     /// The last holder of a descriptor is gone (release and releasedir).
     fn release(&self, fd: &FdRef) {
         let _ = fd;

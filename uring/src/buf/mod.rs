@@ -21,6 +21,10 @@ use crate::local;
 /// Alignment of every buffer in bytes: a page, enough for O_DIRECT on any block size in use.
 pub const ALIGN: usize = 4096;
 
+/// Lends its alignment to pointers.
+#[repr(align(4096))]
+struct Page(#[allow(dead_code)] [u8; ALIGN]);
+
 enum Home {
     /// No memory at all.
     Nowhere,
@@ -54,8 +58,7 @@ impl Buf {
     #[must_use]
     pub const fn empty() -> Self {
         // A page-aligned address that is never dereferenced, for slices of length 0.
-        const NOWHERE: NonNull<u8> =
-            NonNull::without_provenance(std::num::NonZero::new(ALIGN).expect("not 0"));
+        const NOWHERE: NonNull<u8> = NonNull::<Page>::dangling().cast();
         Self { block: NOWHERE, size: 0, start: 0, len: 0, home: Home::Nowhere }
     }
 

@@ -5,7 +5,7 @@ mod setup;
 mod sqe;
 
 pub(crate) use ring::{Ring, RingParts};
-pub(crate) use setup::{Facts, create, explain};
+pub(crate) use setup::{Facts, check_pool, create, explain};
 pub use setup::{SetupError, Step};
 
 use crate::handle::Inner;
@@ -16,7 +16,7 @@ use crate::sim::Port;
 /// The two drivers.
 pub(crate) enum Driver {
     /// The kernel's ring and helper threads.
-    Ring(Ring),
+    Ring(Box<Ring>),
     /// A simulated kernel with virtual time.
     Sim(Port),
 }

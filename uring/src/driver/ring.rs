@@ -21,6 +21,9 @@ const BELL: u64 = u64::MAX;
 /// The number of cancellations, whose own answers say nothing.
 const CANCEL: u64 = u64::MAX - 1;
 
+/// How long a core whose bell does not work sleeps at most.
+const DEAF_LOOK: Duration = Duration::from_millis(1);
+
 /// What a completion says.
 #[derive(Clone, Copy)]
 struct Answer {
@@ -154,7 +157,10 @@ impl Ring {
     }
 
     /// The same, then waits for a completion, for at most `limit`.
-    pub(crate) fn wait(&self, limit: Option<Duration>) {
+    pub(crate) fn wait(&self, mut limit: Option<Duration>) {
+        if !self.bell_armed.get() {
+            limit = Some(limit.map_or(DEAF_LOOK, |limit| limit.min(DEAF_LOOK)));
+        }
         self.flush_backlog();
         let mut ring = self.ring.borrow_mut();
         if !ring.completion().is_empty() {
@@ -202,7 +208,11 @@ impl Ring {
         match answer.token {
             CANCEL => {}
             BELL => {
-                if !cqueue::more(answer.flags) {
+                if answer.result < 0 {
+                    // Not armed again, which might go on for ever; `wait` looks around every now and then instead.
+                    self.bell_armed.set(false);
+                    tracing::error!(result = answer.result, "the kernel does not watch the core's eventfd");
+                } else if !cqueue::more(answer.flags) {
                     self.bell_armed.set(false);
                     self.silence_bell();
                     self.arm_bell();

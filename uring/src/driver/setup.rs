@@ -10,6 +10,9 @@ use crate::buf::Arena;
 /// The oldest kernel whose features suffice.
 pub(crate) const MINIMUM: &str = "5.15";
 
+/// Most bytes that the kernel takes as one registered buffer.
+const MOST_REGISTERED: usize = 1 << 30;
+
 /// Opcodes that Kiln cannot do without, and the kernels that brought them.
 const REQUIRED: &[(u8, &str, &str)] = &[
     (opcode::PollAdd::CODE, "IORING_OP_POLL_ADD", "5.1"),
@@ -88,7 +91,7 @@ pub enum SetupError {
     },
     /// A parameter outside what the kernel takes.
     #[error(
-        "the kernel refused {step} as invalid: check the ring size and the buffer size of the configuration"
+        "the kernel refused {step} as invalid: check the size of the ring and of the buffer pool (at most 1 GiB of buffers per core)"
     )]
     Refused {
         /// What was being done.
@@ -272,6 +275,11 @@ fn build(entries: u32) -> io::Result<IoUring> {
     result
 }
 
+/// Refuses a pool that the kernel would refuse too, but only after all of it was allocated and pinned.
+pub(crate) const fn check_pool(bytes: usize) -> Result<(), SetupError> {
+    if bytes > MOST_REGISTERED { Err(SetupError::Refused { step: Step::Buffers }) } else { Ok(()) }
+}
+
 /// Makes a ring for the calling thread, with `arena` as its buffer 0, and with at most `workers` kernel workers for files.
 /// Also gives the opcodes that the kernel has, as bits.
 pub(crate) fn create(
@@ -340,7 +348,7 @@ mod tests {
             (Step::Create, libc::ENOMEM, None, &["creating the ring", "ulimit -l"]),
             (Step::Create, libc::EMFILE, None, &["ulimit -n"]),
             (Step::Bell, libc::EMFILE, None, &["eventfd", "ulimit -n"]),
-            (Step::Buffers, libc::EINVAL, None, &["buffer size"]),
+            (Step::Buffers, libc::EINVAL, None, &["1 GiB"]),
             (Step::Create, libc::EIO, None, &["creating the ring failed", "os error 5"]),
         ];
         for (step, errno, disabled, wanted) in table {

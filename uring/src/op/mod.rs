@@ -82,12 +82,6 @@ impl Ops {
         self.slab.iter().filter(|(_, slot)| held(slot)).map(|(key, _)| key).collect()
     }
 
-    /// Forgets everything without freeing it: for a kernel that does not give memory back.
-    pub(crate) fn leak(&mut self) {
-        self.in_flight = 0;
-        std::mem::forget(std::mem::take(&mut self.slab));
-    }
-
     /// Takes note of the kernel's answer. Returns whom to wake, or a request that nobody waits for, to be discarded.
     fn complete(&mut self, key: usize, result: SysResult<u32>) -> Completed {
         let Some(slot) = self.slab.get_mut(key) else { return Completed::Unknown };
@@ -104,6 +98,15 @@ impl Ops {
                 slot.state = done;
                 Completed::Unknown
             }
+        }
+    }
+}
+
+impl Drop for Ops {
+    /// Memory that the kernel still holds is left to it for ever: better lost than written to after somebody else got it.
+    fn drop(&mut self) {
+        if self.in_flight > 0 {
+            std::mem::forget(std::mem::take(&mut self.slab));
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::MemFs;
 use super::rng::Rng;
 use crate::sys::{
     AtFlags, DirEntry, Errno, How, OpenFlags, RawFd, ReadFlags, RenameFlags, SeekFrom, SharedWords, Stat, StatFs, Sys,
@@ -13,8 +14,9 @@ use crate::sys::{
 };
 use crate::time::Instant;
 
-/// Wall-clock time at the start of every simulation (2024-01-01).
-const EPOCH: i64 = 1_704_067_200;
+/// Both clocks at the start of a simulation on a kernel that has real ones: 2020-01-01, one second after boot. A
+/// [`MemFs`] brings its own.
+const START: (Timespec, u64) = (Timespec { sec: 1_577_836_800, nsec: 0 }, 1_000_000_000);
 
 /// The calls of [`Sys`] that can fail, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,8 +79,12 @@ struct Plan {
 #[derive(Debug)]
 pub struct Kernel {
     inner: Arc<dyn Sys>,
+    /// The same, when its clock is ours to move.
+    fs: Option<Arc<MemFs>>,
     plan: Mutex<Plan>,
     rng: Mutex<Rng>,
+    /// Wall-clock and monotonic time at the start.
+    start: (Timespec, u64),
     now: AtomicU64,
 }
 
@@ -87,10 +93,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Kernel {
-    pub(crate) fn new(inner: Arc<dyn Sys>, seed: u64) -> Self {
+    /// Around a kernel with clocks of its own, which are not used.
+    pub(crate) fn around(inner: Arc<dyn Sys>, seed: u64) -> Self {
+        Self::new(inner, None, START, seed)
+    }
+
+    /// Around a file system whose clocks this one moves.
+    pub(crate) fn over(fs: Arc<MemFs>, seed: u64) -> Self {
+        let start = (fs.realtime(), fs.monotonic());
+        Self::new(fs.clone(), Some(fs), start, seed)
+    }
+
+    fn new(inner: Arc<dyn Sys>, fs: Option<Arc<MemFs>>, start: (Timespec, u64), seed: u64) -> Self {
         // Another stream than the scheduler's, so that a plan of faults does not change the interleaving by itself.
-        let rng = Mutex::new(Rng::new(seed ^ 0xfau64.rotate_left(32)));
-        Self { inner, plan: Mutex::default(), rng, now: AtomicU64::new(1_000_000_000) }
+        let rng = Mutex::new(Rng::new(seed ^ 0xfa_u64.rotate_left(32)));
+        Self { inner, fs, plan: Mutex::default(), rng, start, now: AtomicU64::new(start.1) }
     }
 
     /// Fails the `nth` call of this kind from now on (1 is the next) with `errno`.
@@ -132,6 +149,9 @@ impl Kernel {
 
     pub(crate) fn advance_to(&self, at: Instant) {
         self.now.fetch_max(at.as_nanos(), Ordering::Relaxed);
+        if let Some(fs) = &self.fs {
+            fs.set_time(self.realtime(), self.monotonic());
+        }
     }
 
     /// Counts a call and decides whether it fails.
@@ -230,8 +250,10 @@ impl Sys for Kernel {
     }
 
     fn realtime(&self) -> Timespec {
-        let since = Duration::from_nanos(self.now().as_nanos());
-        Timespec { sec: EPOCH.saturating_add_unsigned(since.as_secs()), nsec: since.subsec_nanos() }
+        let (start, monotonic) = self.start;
+        let since = self.now().as_nanos() - monotonic + u64::from(start.nsec);
+        let since = Duration::from_nanos(since);
+        Timespec { sec: start.sec.saturating_add_unsigned(since.as_secs()), nsec: since.subsec_nanos() }
     }
 
     fn random(&self, buf: &mut [u8]) {

@@ -59,14 +59,18 @@ impl Sim {
     /// A machine with this file system in memory, which the caller may keep a hand on.
     #[must_use]
     pub fn with_fs(seed: u64, fs: Arc<MemFs>) -> Self {
-        Self::with_sys(seed, fs)
+        Self::on(Kernel::over(fs, seed), seed)
     }
 
     /// A machine around any kernel. With the real one files are real; time, order and faults are still simulated.
     #[must_use]
     pub fn with_sys(seed: u64, sys: Arc<dyn Sys>) -> Self {
-        let kernel = Arc::new(Kernel::new(sys, seed));
-        Self { seed, world: Rc::new(World::new(kernel, seed)), tolerate_panics: Cell::new(false) }
+        Self::on(Kernel::around(sys, seed), seed)
+    }
+
+    fn on(kernel: Kernel, seed: u64) -> Self {
+        let world = Rc::new(World::new(Arc::new(kernel), seed));
+        Self { seed, world, tolerate_panics: Cell::new(false) }
     }
 
     /// The seed, for messages.
@@ -248,7 +252,13 @@ impl Cores {
                         core.come_back(key, &*self.world.kernel);
                     }
                 }
-                Action::Help(job) => job(&*self.world.kernel),
+                Action::Help { core, job } => {
+                    // On a helper's thread there is no core, but here a wake must not wait for room in a queue.
+                    if let Some(core) = self.all.get(core) {
+                        let _here = local::enter(core);
+                        job(&*self.world.kernel);
+                    }
+                }
             }
         }
         for core in &self.all {
@@ -302,7 +312,8 @@ impl Drop for Cores {
         }
         self.world.forget();
         for core in &self.all {
-            for key in core.ops.borrow().keys_in_flight() {
+            let under_way = core.ops.borrow().keys_in_flight();
+            for key in under_way {
                 core.complete(key, Err(Errno::CANCELED));
             }
             while core.mail.receive(&core.shared, 0).is_some() {}

@@ -17,8 +17,8 @@ use crate::time::Instant;
 pub(crate) enum Action {
     /// Operation `key` of a core comes back.
     Complete { core: usize, key: usize },
-    /// A helper gets to a job.
-    Help(HelperJob),
+    /// A helper of a core gets to a job.
+    Help { core: usize, job: HelperJob },
 }
 
 struct Event {
@@ -129,7 +129,7 @@ impl World {
         let Reverse(event) = events.pop()?;
         match event.action {
             Action::Complete { core, key } => self.note([1, core as u64, key as u64]),
-            Action::Help(_) => self.note([2, event.order, 0]),
+            Action::Help { core, .. } => self.note([2, core as u64, event.order]),
         }
         Some(event.action)
     }
@@ -157,8 +157,8 @@ impl Port {
         self.world.schedule(Action::Complete { core: core.shared.id, key });
     }
 
-    pub(crate) fn help(&self, _core: &Inner, job: HelperJob) {
-        self.world.schedule(Action::Help(job));
+    pub(crate) fn help(&self, core: &Inner, job: HelperJob) {
+        self.world.schedule(Action::Help { core: core.shared.id, job });
     }
 
     /// Half of the cancellations come in time, the others find that the operation was under way.

@@ -49,7 +49,8 @@ pub trait Sys: Send + Sync + std::fmt::Debug + 'static {
     fn openat2(&self, dir: RawFd, path: &CStr, how: How) -> SysResult<RawFd>;
     /// `open_by_handle_at(2)` on a handle that [`Sys::name_to_handle`] gave; `mount` is any descriptor on that file system.
     fn open_by_handle(&self, mount: RawFd, handle: &[u8], flags: OpenFlags) -> SysResult<RawFd>;
-    /// `name_to_handle_at(2)`: the handle type (native endian u32) followed by the handle's bytes.
+    /// `name_to_handle_at(2)`: the handle type (native endian u32) followed by the handle's bytes. An empty `path` names
+    /// `dir` itself.
     fn name_to_handle(&self, dir: RawFd, path: &CStr) -> SysResult<Vec<u8>>;
     /// `close(2)`. An error is of no use to anyone by now and is swallowed.
     fn close(&self, fd: RawFd);
@@ -105,7 +106,8 @@ pub trait Sys: Send + Sync + std::fmt::Debug + 'static {
     /// `readlinkat(2)`: the whole target. An empty `path` reads the link that an `O_PATH` descriptor names.
     fn readlink_at(&self, dir: RawFd, path: &CStr) -> SysResult<Vec<u8>>;
     /// `getdents64(2)` from position `offset` (0 is the start, otherwise a [`DirEntry::offset`]) until about `budget`
-    /// bytes of kernel records have been taken; an empty result is the end of the directory.
+    /// bytes of kernel records have been taken; an empty result is the end of the directory. It moves the position of the
+    /// descriptor, so two threads must not list the same one at a time.
     fn read_dir(&self, fd: RawFd, offset: u64, budget: usize) -> SysResult<Vec<DirEntry>>;
 
     // --- data --------------------------------------------------------------------------------------------------------

@@ -32,8 +32,11 @@ impl Bed {
 
     fn real(sys: Arc<dyn Sys>) -> Self {
         rustix::process::umask(rustix::fs::Mode::empty());
+        // Two levels, so that ".." leads to nothing that is anybody else's.
         let dir = tempfile::tempdir().unwrap();
-        let path = std::ffi::CString::new(dir.path().as_os_str().as_encoded_bytes()).unwrap();
+        let path = dir.path().join("bed").into_os_string().into_encoded_bytes();
+        let path = std::ffi::CString::new(path).unwrap();
+        sys.mkdir_at(libc::AT_FDCWD, &path, 0o700).unwrap();
         let fd = sys.openat2(libc::AT_FDCWD, &path, How::new(OpenFlags::DIRECTORY)).unwrap();
         Self { root: File::new(Arc::clone(&sys), fd), sys, mem: None, _dir: Some(dir) }
     }
@@ -45,6 +48,11 @@ impl Bed {
         sys.mkdir_at(libc::AT_FDCWD, c"bed", 0o700).unwrap();
         let fd = sys.openat2(libc::AT_FDCWD, c"bed", How::new(OpenFlags::DIRECTORY)).unwrap();
         Self { root: File::new(Arc::clone(&sys), fd), sys, mem: Some(mem), _dir: None }
+    }
+
+    /// The file system in memory that it is on.
+    pub fn memory(&self) -> &MemFs {
+        self.mem.as_ref().expect("the bed is in memory")
     }
 
     /// The descriptor of the directory.

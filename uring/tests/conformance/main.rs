@@ -1,11 +1,14 @@
 //! One suite for every implementation of `Sys`: each case runs on the real kernel, on the real kernel without its younger
 //! calls, and on the file system in memory. What the cases expect is what Linux does on ext4.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop wherever something is wrong")]
+
 mod attributes;
 mod bed;
 mod bytes;
 mod naming;
 mod opening;
+mod random;
 mod xattrs;
 
 macro_rules! cases {

@@ -269,8 +269,10 @@ pub fn listing_is_stable(bed: &Bed) {
     }
     let again = bed.open(c"d", OpenFlags::DIRECTORY).unwrap();
     let rest = bed.sys.read_dir(again.fd(), all[middle].offset, 1 << 20).unwrap();
-    let left: Vec<_> =
-        all[middle + 1..].iter().filter(|e| bed.sys.stat_at(d.fd(), &e.name).is_ok()).cloned().collect();
+    // Names only: on ext4 the position after an entry is that of the next one, which may be gone.
+    let rest: Vec<_> = rest.into_iter().map(|e| e.name).collect();
+    let left = all[middle + 1..].iter().map(|e| e.name.clone());
+    let left: Vec<_> = left.filter(|name| bed.sys.stat_at(d.fd(), name).is_ok()).collect();
     assert_eq!(rest, left);
     let end = bed.sys.read_dir(again.fd(), all.last().unwrap().offset, 1000).unwrap();
     assert_eq!(end, []);

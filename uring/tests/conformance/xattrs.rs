@@ -37,6 +37,7 @@ pub fn values(bed: &Bed) {
     for (name, errno) in [
         (c"", Errno::RANGE),
         (c"user", Errno::OPNOTSUPP),
+        (c"user.", Errno::INVAL),
         (c"nonsense.x", Errno::OPNOTSUPP),
         (c"system.nonsense", Errno::OPNOTSUPP),
     ] {
@@ -44,7 +45,7 @@ pub fn values(bed: &Bed) {
         assert_eq!(bed.get(at, name), Err(errno), "{name:?}");
         assert_eq!(sys.removexattr(at, name), Err(errno), "{name:?}");
     }
-    let long = |len| CString::new([b"user.", vec![b'n'; len - 5].as_slice()].concat()).unwrap();
+    let long = |len: usize| CString::new([b"user.".as_slice(), &vec![b'n'; len - 5]].concat()).unwrap();
     bed.set(at, &long(255), b"v").unwrap();
     assert_eq!(bed.set(at, &long(256), b"v"), Err(Errno::RANGE));
     assert_eq!(bed.set(at, c"user.big", &vec![0; 65_537]), Err(Errno::TOOBIG));
@@ -87,7 +88,9 @@ pub fn namespaces(bed: &Bed) {
         assert_eq!(bed.get(at(path), c"user.x"), Err(Errno::NODATA), "{path:?}");
         assert_eq!(sys.removexattr(at(path), c"user.x"), Err(Errno::PERM), "{path:?}");
     }
-    assert_eq!(bed.set(at(c"f"), c"trusted.", b"v"), Err(Errno::OPNOTSUPP));
+    for name in [c"trusted.", c"security."] {
+        assert_eq!(bed.set(at(c"f"), name, b"v"), Err(Errno::INVAL));
+    }
     sys.removexattr(at(c"s"), c"trusted.gfid").unwrap();
     assert!(bed.list(at(c"s")).unwrap().is_empty());
     assert_eq!(bed.list(at(c"f")).unwrap().len(), 1);

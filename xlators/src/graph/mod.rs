@@ -111,6 +111,12 @@ impl Graph {
         self.layers.iter().rev().for_each(|layer| layer.forget(gfid));
     }
 
+    /// Why the graph cannot serve any more, if it cannot: the first layer from the bottom that says so.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.layers.iter().find_map(|layer| layer.failure())
+    }
+
     /// Tells every layer, top first.
     pub fn notify(&self, event: &Event) {
         self.layers.iter().rev().for_each(|layer| layer.notify(event));

@@ -13,7 +13,7 @@
 
 use std::collections::VecDeque;
 
-use super::inode::Body;
+use super::inode::{Body, ROOT};
 use super::state::State;
 use super::tree::{Record, Tree};
 
@@ -112,14 +112,15 @@ impl Tree {
                     }
                 }
             }
-            if inode.meta.nlink != 2 + subdirs || dir.positions.len() != dir.names.len() {
+            let removed = inode.meta.nlink == 0 && dir.names.is_empty();
+            if (inode.meta.nlink != 2 + subdirs && !removed) || dir.positions.len() != dir.names.len() {
                 return false;
             }
         }
         self.inodes.iter().all(|(&ino, inode)| {
             let named = names.get(&ino).copied().unwrap_or(0);
             match inode.body {
-                Body::Dir(_) => named == u32::from(ino != super::inode::ROOT),
+                Body::Dir(_) => named == u32::from(ino != ROOT && inode.meta.nlink > 0),
                 _ => named == inode.meta.nlink,
             }
         })

@@ -115,9 +115,9 @@ impl Data {
         if offset >= self.size {
             return;
         }
-        // A hole up to the end takes all of the last page.
+        // A hole past the end takes all of the last page.
         let mut end = offset + len;
-        if end >= self.size {
+        if end > self.size {
             end = self.size.next_multiple_of(PAGE);
         }
         self.zero(offset, end, false);

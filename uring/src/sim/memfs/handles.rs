@@ -26,13 +26,17 @@ impl State {
         if mount != libc::AT_FDCWD {
             self.open_file(mount)?;
         }
+        // No bytes, or more than the kernel allows.
+        if handle.len() <= 4 || handle.len() > 4 + 128 {
+            return Err(Errno::INVAL);
+        }
         let (kind, rest) = handle.split_first_chunk().ok_or(Errno::INVAL)?;
-        let (ino, generation) = rest.split_first_chunk().ok_or(Errno::INVAL)?;
+        let (ino, generation) = rest.split_first_chunk().ok_or(Errno::STALE)?;
+        let generation = generation.try_into().map_err(|_| Errno::STALE)?;
+        let (ino, generation) = (u64::from_ne_bytes(*ino), u32::from_ne_bytes(generation));
         if u32::from_ne_bytes(*kind) != KIND {
             return Err(Errno::STALE);
         }
-        let ino = u64::from_ne_bytes(*ino);
-        let generation = u32::from_ne_bytes(generation.try_into().map_err(|_| Errno::INVAL)?);
         let meta = self.meta(ino).map_err(|_| Errno::STALE)?;
         if meta.generation != generation || meta.nlink == 0 {
             return Err(Errno::STALE);

@@ -37,9 +37,11 @@ impl State {
         Ok(())
     }
 
-    /// The kind of the object behind a descriptor that is to be read or written at a position.
-    fn seekable(&self, open: Open) -> SysResult<()> {
+    /// A descriptor that is to be read or written (`allowed` tells whether it may be) at a position.
+    fn seekable(&self, open: Open, offset: u64, allowed: bool) -> SysResult<()> {
+        i64::try_from(offset).map_err(|_| Errno::INVAL)?;
         match self.meta(open.ino)?.kind() {
+            libc::S_IFREG | libc::S_IFDIR if !allowed => Err(Errno::BADF),
             libc::S_IFREG => Ok(()),
             libc::S_IFDIR => Err(Errno::ISDIR),
             _ => Err(Errno::SPIPE),
@@ -51,11 +53,7 @@ impl State {
             return Err(Errno::OPNOTSUPP);
         }
         let open = self.real_file(fd)?;
-        i64::try_from(offset).map_err(|_| Errno::INVAL)?;
-        if !open.reads() {
-            return Err(Errno::BADF);
-        }
-        self.seekable(open)?;
+        self.seekable(open, offset, open.reads())?;
         check_direct(open, offset, buf.len())?;
         if !flags.contains(ReadFlags::NOWAIT) {
             self.cold_data.remove(&open.ino);
@@ -71,11 +69,7 @@ impl State {
 
     pub fn pwrite(&mut self, fd: RawFd, buf: &[u8], offset: u64) -> SysResult<usize> {
         let open = self.real_file(fd)?;
-        i64::try_from(offset).map_err(|_| Errno::INVAL)?;
-        if !open.writes() {
-            return Err(Errno::BADF);
-        }
-        self.seekable(open)?;
+        self.seekable(open, offset, open.writes())?;
         if buf.is_empty() {
             return Ok(0);
         }

@@ -4,7 +4,8 @@
 //! moves it, random numbers come from a seed, and numbers of objects and descriptors are handed out in a fixed way.
 //!
 //! What differs from a mounted ext4:
-//! - The caller is root with an empty umask; no permission is ever checked.
+//! - The caller is root with an empty umask; no permission is ever checked. The `fs.protected_*` settings of sticky
+//!   directories are off, as the kernel has them by default.
 //! - Sockets, device nodes, and fifos that would wait for their other end cannot be opened (ENXIO).
 //! - `fallocate` can reserve, zero and punch, but not collapse, insert or unshare ranges (EOPNOTSUPP).
 //! - Only file data and the number of objects count against the capacity; directories and attributes are free.
@@ -23,8 +24,6 @@ mod io;
 mod names;
 mod open;
 mod state;
-#[cfg(test)]
-mod tests;
 mod tree;
 mod walk;
 mod xattr;

@@ -293,6 +293,9 @@ impl State {
 
     pub fn read_dir(&mut self, fd: RawFd, offset: u64, budget: usize) -> SysResult<Vec<DirEntry>> {
         let open = self.real_file(fd)?;
+        if self.meta(open.ino)?.kind() == libc::S_IFIFO {
+            return Err(Errno::SPIPE);
+        }
         let body = self.live.dir(open.ino)?;
         if i64::try_from(offset).is_err() {
             return Err(Errno::INVAL);

@@ -75,6 +75,9 @@ impl State {
         if is_dir && flags.contains(OpenFlags::CREAT) {
             return Err(Errno::ISDIR);
         }
+        if flags.contains(OpenFlags::CREAT) {
+            self.check_sticky(spot.dir, ino)?;
+        }
         if !is_dir && (spot.slash || flags.contains(OpenFlags::DIRECTORY)) {
             return Err(Errno::NOTDIR);
         }
@@ -106,6 +109,17 @@ impl State {
             self.truncate(ino, 0)?;
         }
         self.install(ino, flags)
+    }
+
+    /// Creating what turns out to be there is refused where others could have planted it: in a sticky directory that
+    /// everybody may write, when it is neither the caller's nor of the directory's owner. Regular files and fifos are
+    /// exempt, as with `fs.protected_regular` and `fs.protected_fifos` at 0.
+    fn check_sticky(&self, dir: u64, ino: u64) -> SysResult<()> {
+        let (dir, object) = (self.meta(dir)?, self.meta(ino)?);
+        let exempt = matches!(object.kind(), libc::S_IFREG | libc::S_IFIFO);
+        let trusted = object.uid == dir.uid || object.uid == 0;
+        let open_to_all = dir.mode & (libc::S_ISVTX | libc::S_IWOTH) == libc::S_ISVTX | libc::S_IWOTH;
+        if open_to_all && !exempt && !trusted { Err(Errno::ACCESS) } else { Ok(()) }
     }
 
     fn open_new(&mut self, spot: &Spot, how: How) -> SysResult<RawFd> {

@@ -22,8 +22,11 @@ fn check_name(name: &[u8]) -> SysResult<()> {
     if name.is_empty() || name.len() > NAME_MAX {
         return Err(Errno::RANGE);
     }
-    let known = |prefix: &&&[u8]| name.len() > prefix.len() && name.starts_with(prefix);
-    if is_acl(name) || NAMESPACES.iter().find(known).is_some() { Ok(()) } else { Err(Errno::OPNOTSUPP) }
+    match NAMESPACES.iter().find(|prefix| name.starts_with(prefix)) {
+        Some(prefix) if name.len() == prefix.len() => Err(Errno::INVAL),
+        None if !is_acl(name) => Err(Errno::OPNOTSUPP),
+        _ => Ok(()),
+    }
 }
 
 /// Copies into the caller's buffer, or tells the length when that is empty.
@@ -48,15 +51,15 @@ impl State {
         if name.starts_with(b"user.") && !matches!(kind, libc::S_IFREG | libc::S_IFDIR) {
             return Err(missing);
         }
-        if is_acl(name) && kind == libc::S_IFLNK {
-            return Err(Errno::OPNOTSUPP);
-        }
         Ok(())
     }
 
     pub fn getxattr(&mut self, ino: u64, name: &[u8], buf: &mut [u8]) -> SysResult<usize> {
         check_name(name)?;
         self.check_kind(ino, name, Errno::NODATA)?;
+        if is_acl(name) && self.meta(ino)?.kind() == libc::S_IFLNK {
+            return Err(Errno::OPNOTSUPP);
+        }
         give(self.inode(ino)?.xattrs.get(name).ok_or(Errno::NODATA)?, buf)
     }
 

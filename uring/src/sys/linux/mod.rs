@@ -402,9 +402,17 @@ impl Sys for Linux {
 
     fn getxattr(&self, target: XattrTarget<'_>, name: &CStr, buf: &mut [u8]) -> SysResult<usize> {
         match target {
-            XattrTarget::Fd(fd) => rfs::fgetxattr(lend(fd)?, name, buf),
             XattrTarget::At(dir, path) if self.xattrat => raw::getxattrat(dir, path, name, buf),
-            XattrTarget::At(dir, path) => rfs::lgetxattr(ProcPath::new(dir, path)?.as_c_str()?, name, buf),
+            // rustix answers an empty buffer with 0, not with the length.
+            XattrTarget::Fd(fd) if buf.is_empty() => rfs::fgetxattr_query(lend(fd)?, name),
+            XattrTarget::Fd(fd) => rfs::fgetxattr(lend(fd)?, name, buf),
+            XattrTarget::At(dir, path) => {
+                let path = ProcPath::new(dir, path)?;
+                if buf.is_empty() {
+                    return rfs::lgetxattr_query(path.as_c_str()?, name);
+                }
+                rfs::lgetxattr(path.as_c_str()?, name, buf)
+            }
         }
     }
 
@@ -427,9 +435,16 @@ impl Sys for Linux {
 
     fn listxattr(&self, target: XattrTarget<'_>, buf: &mut [u8]) -> SysResult<usize> {
         match target {
-            XattrTarget::Fd(fd) => rfs::flistxattr(lend(fd)?, buf),
             XattrTarget::At(dir, path) if self.xattrat => raw::listxattrat(dir, path, buf),
-            XattrTarget::At(dir, path) => rfs::llistxattr(ProcPath::new(dir, path)?.as_c_str()?, buf),
+            XattrTarget::Fd(fd) if buf.is_empty() => rfs::flistxattr_query(lend(fd)?),
+            XattrTarget::Fd(fd) => rfs::flistxattr(lend(fd)?, buf),
+            XattrTarget::At(dir, path) => {
+                let path = ProcPath::new(dir, path)?;
+                if buf.is_empty() {
+                    return rfs::llistxattr_query(path.as_c_str()?);
+                }
+                rfs::llistxattr(path.as_c_str()?, buf)
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 use std::ffi::{CStr, CString};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use kiln_uring::sys::{How, OpenFlags, Resolve, Stat, Timespec, XattrFlags, XattrTarget};
 use kiln_uring::{AtFlags, Errno, File, Sys, SysResult};
@@ -24,7 +24,7 @@ use crate::types::{Gfid, Iatt, MdataTimes, Name, Xdata};
 pub const DOT_GLUSTERFS: &CStr = c".glusterfs";
 
 /// Deepest directory that a walk by handles reaches; deeper chains are loops.
-const MAX_DEPTH: usize = 4096;
+pub const MAX_DEPTH: usize = 4096;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -66,6 +66,11 @@ pub struct Brick {
     /// Moves when a directory's gfid may have got another directory: caches of descriptors are void then.
     pub directories_epoch: AtomicU64,
     settings: RwLock<Arc<Settings>>,
+    /// Why the brick cannot serve any more.
+    failed: OnceLock<String>,
+    /// Copies of settings that every fop asks for.
+    ctime: AtomicBool,
+    o_direct: AtomicBool,
 }
 
 /// An object on the brick, as system calls can reach it.
@@ -115,6 +120,9 @@ impl Brick {
             opens: OpenCounts::default(),
             full: AtomicBool::new(false),
             directories_epoch: AtomicU64::new(0),
+            failed: OnceLock::new(),
+            ctime: AtomicBool::new(settings.ctime),
+            o_direct: AtomicBool::new(settings.o_direct),
             settings: RwLock::new(Arc::new(settings)),
         }
     }
@@ -127,6 +135,8 @@ impl Brick {
 
     /// Puts other options in force.
     pub fn set_settings(&self, settings: Settings) {
+        self.ctime.store(settings.ctime, Ordering::Relaxed);
+        self.o_direct.store(settings.o_direct, Ordering::Relaxed);
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
@@ -134,6 +144,28 @@ impl Brick {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
+    }
+
+    /// The brick's disk does not work: no fop is served from now on. The first reason counts.
+    pub fn fail(&self, reason: String) {
+        let text = format!("brick {}: {reason}", self.path.display());
+        if self.failed.set(text.clone()).is_ok() {
+            tracing::error!("{text}; it serves no fop any more");
+        }
+    }
+
+    /// Why the brick has failed, if it has.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.failed.get().map(String::as_str)
+    }
+
+    /// Whether fops are served.
+    ///
+    /// # Errors
+    /// `ENOTCONN` once the health check has failed.
+    pub fn check_health(&self) -> SysResult<()> {
+        if self.failed.get().is_some() { Err(Errno::NOTCONN) } else { Ok(()) }
     }
 
     /// Whether the caller may make the brick fuller.
@@ -301,7 +333,13 @@ impl Brick {
     }
 
     fn ctime(&self) -> bool {
-        self.settings.read().unwrap_or_else(PoisonError::into_inner).ctime
+        self.ctime.load(Ordering::Relaxed)
+    }
+
+    /// Option `o-direct`.
+    #[must_use]
+    pub fn o_direct(&self) -> bool {
+        self.o_direct.load(Ordering::Relaxed)
     }
 
     /// Everything about an object whose `stat` is known.

@@ -1,4 +1,4 @@
-//! lookup, stat, access, readlink, statfs: the fops that only look.
+//! lookup, stat, access, readlink: the fops that only look.
 
 use std::sync::Arc;
 
@@ -70,6 +70,7 @@ impl Posix {
     }
 
     async fn lookup_gfid(&self, call: &Call, gfid: Gfid, xdata: Xdata) -> FopResult<reply::Lookup> {
+        self.brick.check_health()?;
         let pid = call.caller().pid;
         if let Some(dir) = self.cached_directory(gfid) {
             let job = move |brick: &Arc<Brick>| lookup_open(brick, gfid, &dir, pid, &xdata);
@@ -126,6 +127,7 @@ impl Posix {
 
     /// The gfid that a loc means; by its name when the caller does not know it.
     pub(super) async fn gfid_of_loc(&self, loc: Loc) -> Result<Gfid, Errno> {
+        self.brick.check_health()?;
         if !loc.gfid.is_null() {
             return Ok(loc.gfid);
         }

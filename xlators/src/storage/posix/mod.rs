@@ -21,15 +21,18 @@
 //! | `boot` | opening a brick: checks, housekeeping directories, recovery |
 //! | `brick` | the open brick: objects by gfid, attributes, times |
 //! | `handle`, `gfid2path`, `mdata` | the formats on disk |
-//! | `lookup` | lookup, stat, access, readlink, statfs |
+//! | `lookup` | lookup, stat, access, readlink |
 //! | `entry/` | everything that changes names, crash-safe |
 //! | `data/` | open, read, write, sync, allocate, seek, copy, checksums |
 //! | `readdir` | directories |
 //! | `xattr/` | extended attributes, xattrop, virtual keys, answers in xdata |
 //! | `attr` | setattr |
+//! | `statfs` | space and inodes |
 //! | `background/` | health check, space check, janitor, batched fsync |
 //! | `check/` | the offline check, `kiln check` |
 
+mod attr;
+mod background;
 pub mod boot;
 pub mod brick;
 pub mod check;
@@ -45,6 +48,8 @@ mod open_counts;
 #[cfg(test)]
 pub(crate) mod testkit;
 pub mod options;
+mod readdir;
+mod statfs;
 pub mod stripes;
 mod warm;
 mod xattr;
@@ -109,6 +114,8 @@ pub struct Posix {
     warm: RefCell<WarmSet>,
     stopped: Cell<bool>,
     anonymous: Rc<data::fd::Anonymous>,
+    batch: background::batch::Batch,
+    background: background::Background,
 }
 
 impl Posix {
@@ -125,6 +132,8 @@ impl Posix {
             warm,
             stopped: Cell::new(false),
             anonymous: Rc::default(),
+            batch: background::batch::Batch::default(),
+            background: background::Background::default(),
         }
     }
 
@@ -144,6 +153,7 @@ impl Posix {
     /// # Errors
     /// `ESTALE` when there is no such directory (any more), `ENOTDIR` when it is something else.
     async fn directory(&self, gfid: Gfid) -> Result<Arc<File>, Errno> {
+        self.brick.check_health()?;
         if let Some(dir) = self.cached_directory(gfid) {
             return Ok(dir);
         }
@@ -219,6 +229,7 @@ impl Posix {
 
     /// The object `gfid` for a job: a directory comes with its cached descriptor, anything else by its handle.
     async fn object(&self, gfid: Gfid) -> SysResult<Object> {
+        self.brick.check_health()?;
         if let Some(dir) = self.cached_directory(gfid) {
             return Ok(Object::Dir(dir));
         }
@@ -252,6 +263,25 @@ intercept! {
 
         async fn open(&self, call, req) { self.serve_open(call, req).await }
         async fn fstat(&self, call, req) { self.serve_fstat(call, req).await }
+        async fn readv(&self, call, req) { self.serve_readv(call, req).await }
+        async fn writev(&self, call, req) { self.serve_writev(call, req).await }
+        async fn flush(&self, _call, req) { self.serve_flush(req).await }
+        async fn fsync(&self, call, req) { self.serve_fsync(call, req).await }
+        async fn truncate(&self, call, req) { self.serve_truncate(call, req).await }
+        async fn ftruncate(&self, call, req) { self.serve_ftruncate(call, req).await }
+        async fn fallocate(&self, call, req) { self.serve_fallocate(call, req).await }
+        async fn discard(&self, call, req) { self.serve_discard(call, req).await }
+        async fn zerofill(&self, call, req) { self.serve_zerofill(call, req).await }
+        async fn seek(&self, _call, req) { self.serve_seek(req).await }
+        async fn copy_file_range(&self, call, req) { self.serve_copy_file_range(call, req).await }
+        async fn rchecksum(&self, _call, req) { self.serve_rchecksum(req).await }
+        async fn setattr(&self, call, req) { self.serve_setattr(call, req).await }
+        async fn fsetattr(&self, call, req) { self.serve_fsetattr(call, req).await }
+        async fn opendir(&self, call, req) { self.serve_opendir(call, req).await }
+        async fn readdir(&self, call, req) { self.serve_readdir(call, req).await }
+        async fn readdirp(&self, call, req) { self.serve_readdirp(call, req).await }
+        async fn statfs(&self, _call, req) { self.serve_statfs(req).await }
+        async fn fsyncdir(&self, _call, req) { self.serve_fsyncdir(req).await }
     }
 }
 
@@ -270,17 +300,23 @@ impl Translator for Posix {
     }
 
     fn start(&self) {
+        self.background.start(&self.core, &self.brick);
         if self.core.id() == 0 && !self.brick.intents.is_trusted() {
             self.core.spawn(check::scrub::run(self.core.clone(), Arc::clone(&self.brick)));
         }
     }
 
     fn fini(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        self.background.stop(&self.core);
         Box::pin(async {
             if !self.stopped.replace(true) && self.brick.instances.fetch_sub(1, Ordering::AcqRel) == 1 {
                 self.run(Class::Background, Warmth::Cold, |brick| brick.stop()).await;
             }
         })
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.brick.failure().map(str::to_owned)
     }
 
     fn release(&self, fd: &FdRef) {
@@ -294,6 +330,7 @@ impl Translator for Posix {
             "files-open-for-anonymous-fops": self.anonymous.len(),
             "objects-open": self.brick.opens.objects(),
             "full": self.brick.is_full(),
+            "failed": self.brick.failure(),
         })
     }
 

@@ -180,8 +180,7 @@ impl Default for Anonymous {
 
 impl Anonymous {
     /// How many are open.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(in crate::storage::posix) fn len(&self) -> usize {
         self.files.borrow().len()
     }
 
@@ -235,9 +234,10 @@ impl Posix {
     /// The file of a descriptor. An anonymous one is opened by its gfid.
     ///
     /// # Errors
-    /// `EBADF` for a descriptor that was never opened, `ENOENT` when an anonymous one's object is gone, `ELOOP` and `EINVAL`
+    /// `ENOTCONN` on a failed brick, `EBADF` for a descriptor that was never opened, `ENOENT` when an anonymous one's object is gone, `ELOOP` and `EINVAL`
     /// when it cannot be opened.
     pub(in crate::storage::posix) async fn fd_file(&self, fd: &FdRef) -> Result<Arc<File>, Errno> {
+        self.brick.check_health()?;
         match fd.storage::<PosixFd>() {
             Some(state) => Ok(Arc::clone(&state.file)),
             None if fd.is_anonymous() => self.anonymous_file(fd.gfid()).await,

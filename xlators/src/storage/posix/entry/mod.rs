@@ -104,8 +104,7 @@ impl Posix {
 
     /// `ENOSPC` when the reserve is reached and the caller is an ordinary one.
     fn has_space(&self, call: &Call, xdata: &Xdata) -> Result<(), Errno> {
-        let exempt = call.caller().is_internal() || xdata.contains(keys::INTERNAL_FOP);
-        if self.brick.is_full() && !exempt { Err(Errno::NOSPC) } else { Ok(()) }
+        self.brick.check_space(call.caller(), xdata)
     }
 }
 
@@ -223,7 +222,7 @@ impl Brick {
     }
 
     /// Removes the handle of a directory if it says that the directory is `name` in `parent`.
-    fn remove_dir_handle(&self, gfid: Gfid, parent: Gfid, name: &Name) {
+    pub(super) fn remove_dir_handle(&self, gfid: Gfid, parent: Gfid, name: &Name) {
         if self.parent_of_dir(gfid).is_ok_and(|(found, its_name)| found == parent && its_name == *name) {
             self.drop_handle(gfid);
         }
