@@ -131,8 +131,15 @@ impl Inspector {
         // A directory's handle has no attributes; a user's symbolic link has its gfid.
         let is_dir_handle = stat.is_symlink() && self.brick.gfid_of(target) == Err(Errno::NODATA);
         let what = match is_dir_handle {
-            true if self.brick.open_dir(gfid).is_ok() => return,
-            true => What::DanglingHandle,
+            true => match self.brick.open_dir(gfid) {
+                Ok(_) => return,
+                // Found while the root's handle is broken, this says nothing.
+                Err(Errno::NOENT | Errno::STALE | Errno::NOTDIR) if !self.root_is_lost => What::DanglingHandle,
+                Err(_) if self.root_is_lost => return,
+                Err(errno) => {
+                    return self.found(path, gfid, What::Unreadable, errno.to_string(), |_| Ok(false));
+                }
+            },
             false => What::OrphanHandle,
         };
         let ino = stat.ino;

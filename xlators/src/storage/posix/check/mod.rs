@@ -218,6 +218,8 @@ pub(super) struct Inspector {
     /// Paths that lead through a directory that cannot be found (yet): to be decided when all names have been seen, and the
     /// handles of directories mended.
     undecided: Vec<(String, Gfid, CString)>,
+    /// The root's handle is broken, so that no directory is found by its gfid.
+    root_is_lost: bool,
     /// Whether a directory's handle was wrong.
     lost_directories: bool,
     /// Names of non-directories that their handles count.
@@ -227,7 +229,7 @@ pub(super) struct Inspector {
 impl Inspector {
     pub(super) fn new(brick: Arc<Brick>, repair: bool, gfid2path: bool) -> Self {
         let report = CheckReport::default();
-        Self { brick, repair, gfid2path, before: None, report, told: HashSet::new(), undecided: Vec::new(), lost_directories: false, expected_names: 0 }
+        Self { brick, repair, gfid2path, before: None, report, told: HashSet::new(), undecided: Vec::new(), lost_directories: false, root_is_lost: false, expected_names: 0 }
     }
 
     /// For a brick that is being served since `since`.
@@ -283,9 +285,22 @@ impl Inspector {
         let path = super::handle::HandlePath::new(Gfid::ROOT);
         let target = brick.sys.readlink_at(brick.dot.fd(), path.as_c_str());
         let fits = target.is_ok_and(|target| target == super::handle::ROOT_TARGET.to_bytes());
-        if gfid != Ok(Gfid::ROOT) || !fits {
-            self.found("", Gfid::ROOT, What::BadRoot, "", |_| Ok(false));
+        if gfid == Ok(Gfid::ROOT) && fits {
+            return;
         }
+        self.found("", Gfid::ROOT, What::BadRoot, "", |brick| match gfid {
+            // As every start does.
+            Ok(Gfid::ROOT) => {
+                brick.remove_handle(Gfid::ROOT)?;
+                brick.at_handle(Gfid::ROOT, |dot, path| {
+                    brick.sys.symlink_at(super::handle::ROOT_TARGET, dot, path)
+                })?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        });
+        self.root_is_lost = !self.repair || gfid != Ok(Gfid::ROOT);
+        self.lost_directories = self.root_is_lost;
     }
 
     /// What must be empty in `.glusterfs` when nobody serves the brick.

@@ -286,7 +286,7 @@ impl Inspector {
     /// directory may be the reason, and is told already.
     fn decide(&mut self) {
         let undecided = std::mem::take(&mut self.undecided);
-        if self.lost_directories && !self.repair {
+        if self.lost_directories && (!self.repair || self.root_is_lost) {
             return;
         }
         for (path, gfid, key) in undecided {

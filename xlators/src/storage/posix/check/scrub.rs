@@ -29,7 +29,9 @@ struct Scrub {
 
 impl Scrub {
     fn new(brick: &Arc<Brick>) -> Self {
-        let inspector = Inspector::online(Arc::clone(brick), brick.started);
+        let mut inspector = Inspector::online(Arc::clone(brick), brick.started);
+        // Without it no directory is found by its gfid.
+        inspector.root();
         Self { names: Names::new(brick), handles: Handles::new(), inspector }
     }
 
