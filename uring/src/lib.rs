@@ -26,6 +26,7 @@ mod driver;
 mod engine;
 mod handle;
 mod helper;
+pub mod host;
 mod join;
 mod local;
 mod mailbox;

@@ -223,7 +223,11 @@ impl CallTable {
             .0
             .borrow()
             .iter()
-            .map(|(_, body)| CallView { spec: body.spec.clone(), age: now - body.started, holder: body.holder.get() })
+            .map(|(_, body)| CallView {
+                spec: body.spec.clone(),
+                age: now - body.started,
+                holder: body.holder.get(),
+            })
             .collect();
         views.sort_by_key(|view| std::cmp::Reverse(view.age));
         views

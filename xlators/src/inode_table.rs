@@ -1,12 +1,17 @@
-//! The objects that a client remembers, by the number that the client uses for them.
+//! The objects that a FUSE kernel remembers, by the number that it uses for them.
 //!
-//! A FUSE kernel holds a *node id* per object and counts how often it was told about it (lookup, create, readdirplus …); the
+//! The kernel holds a *node id* per object and counts how often it was told about it (lookup, create, readdirplus …); the
 //! object may be dropped when its forgets have taken all of those back. The table is as large as what the kernel
 //! remembers, and the kernel shrinks under memory pressure; `limit` bounds it all the same.
+//!
+//! A node id is the inode number that users see ([`Gfid::ino`]), so both stay the same when an object is forgotten and
+//! found again. That number is half of the gfid; should two living objects ever share it, the later one gets the next free
+//! number instead and keeps it for as long as it is remembered.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use kiln_uring::Errno;
 
 use crate::types::Gfid;
@@ -14,24 +19,26 @@ use crate::types::Gfid;
 /// The node id of the root.
 pub const ROOT_NODE: u64 = 1;
 
+/// Numbers that no object gets: "no such entry", the root, and what [`Gfid::ino`] answers for no gfid.
+const RESERVED: [u64; 3] = [0, ROOT_NODE, u64::MAX];
+
 /// Number of shards, a power of two: session threads and cores rarely meet on one.
-const SHARDS: usize = 64;
+const SHARDS: u64 = 64;
 
 #[derive(Debug, Default)]
 struct Shard {
-    /// From gfid to slot.
-    by_gfid: HashMap<Gfid, u32>,
-    slots: slab::Slab<Slot>,
+    by_id: HashMap<u64, Known>,
+    /// Objects that could not get their own number. Nearly always empty.
+    displaced: HashMap<Gfid, u64>,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct Known {
     gfid: Gfid,
     lookups: u64,
-    generation: u32,
 }
 
-/// See the [module](self). Node ids are unique among the living: a shard's slot with its shard; the generation tells a reused id apart.
+/// See the [module](self).
 #[derive(Debug)]
 pub struct InodeTable {
     shards: Vec<Mutex<Shard>>,
@@ -41,17 +48,27 @@ pub struct InodeTable {
 /// A node id with the generation that makes it unique over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// For the kernel.
+    /// For the kernel, and the inode number that users see.
     pub id: u64,
-    /// Changes when the id is used again.
+    /// Tells objects apart that have the same id one after the other.
     pub generation: u64,
+}
+
+impl Node {
+    fn new(id: u64, gfid: Gfid) -> Self {
+        let bytes = gfid.as_bytes();
+        // The kernel keeps 32 bits of it. They come from the half of the gfid that the id does not hold.
+        let generation = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        Self { id, generation: u64::from(generation) }
+    }
 }
 
 impl InodeTable {
     /// A table for about `limit` objects.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), per_shard: limit.div_ceil(SHARDS).max(1) }
+        let per_shard = limit.div_ceil(SHARDS as usize).max(1);
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), per_shard }
     }
 
     /// The client is about to be told of `gfid` once more.
@@ -62,23 +79,41 @@ impl InodeTable {
         if gfid.is_root() {
             return Ok(Node { id: ROOT_NODE, generation: 0 });
         }
-        let index = shard_of(gfid);
-        let mut guard = self.shard(index);
+        let own = gfid.ino();
+        let mut guard = self.shard(own);
         let shard = &mut *guard;
-        if let Some(slot) = shard.by_gfid.get(&gfid) {
-            let entry = &mut shard.slots[*slot as usize];
-            entry.lookups += 1;
-            return Ok(node(index, *slot, entry.generation));
+        let full = shard.by_id.len() >= self.per_shard;
+        if let Some(id) = shard.displaced.get(&gfid) {
+            if let Some(known) = shard.by_id.get_mut(id) {
+                known.lookups += 1;
+            }
+            return Ok(Node::new(*id, gfid));
         }
-        if shard.slots.len() >= self.per_shard {
+        if !RESERVED.contains(&own) {
+            match shard.by_id.entry(own) {
+                Entry::Occupied(mut entry) if entry.get().gfid == gfid => {
+                    entry.get_mut().lookups += 1;
+                    return Ok(Node::new(own, gfid));
+                }
+                Entry::Occupied(_) => {}
+                Entry::Vacant(_) if full => return Err(Errno::NFILE),
+                Entry::Vacant(entry) => {
+                    entry.insert(Known { gfid, lookups: 1 });
+                    return Ok(Node::new(own, gfid));
+                }
+            }
+        }
+        if full {
             return Err(Errno::NFILE);
         }
-        // The generation comes from the gfid, so that an id that is used again for another object differs.
-        let bytes = gfid.as_bytes();
-        let generation = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        let slot = shard.slots.insert(Slot { gfid, lookups: 1, generation }) as u32;
-        shard.by_gfid.insert(gfid, slot);
-        Ok(node(index, slot, generation))
+        // Steps of SHARDS stay within the shard. There are more numbers than objects, so this ends.
+        let mut id = own.wrapping_add(SHARDS);
+        while RESERVED.contains(&id) || shard.by_id.contains_key(&id) {
+            id = id.wrapping_add(SHARDS);
+        }
+        shard.by_id.insert(id, Known { gfid, lookups: 1 });
+        shard.displaced.insert(gfid, id);
+        Ok(Node::new(id, gfid))
     }
 
     /// The object of a node id.
@@ -89,28 +124,36 @@ impl InodeTable {
         if id == ROOT_NODE {
             return Ok(Gfid::ROOT);
         }
-        let (shard, slot) = split(id)?;
-        self.shard(shard).slots.get(slot).map(|slot| slot.gfid).ok_or(Errno::STALE)
+        self.shard(id).by_id.get(&id).map(|known| known.gfid).ok_or(Errno::STALE)
+    }
+
+    /// Whether the client remembers `gfid`.
+    #[must_use]
+    pub fn contains(&self, gfid: Gfid) -> bool {
+        let own = gfid.ino();
+        let shard = self.shard(own);
+        gfid.is_root()
+            || shard.by_id.get(&own).is_some_and(|known| known.gfid == gfid)
+            || shard.displaced.contains_key(&gfid)
     }
 
     /// The client takes back `count` of what it was told; the gfid is returned when that was the last.
     pub fn forget(&self, id: u64, count: u64) -> Option<Gfid> {
-        let (index, slot) = split(id).ok()?;
-        let mut shard = self.shard(index);
-        let entry = shard.slots.get_mut(slot)?;
-        entry.lookups = entry.lookups.saturating_sub(count);
-        if entry.lookups > 0 {
+        let mut shard = self.shard(id);
+        let known = shard.by_id.get_mut(&id)?;
+        known.lookups = known.lookups.saturating_sub(count);
+        if known.lookups > 0 {
             return None;
         }
-        let gfid = shard.slots.remove(slot).gfid;
-        shard.by_gfid.remove(&gfid);
+        let gfid = shard.by_id.remove(&id)?.gfid;
+        shard.displaced.remove(&gfid);
         Some(gfid)
     }
 
     /// How many objects are remembered, without the root.
     #[must_use]
     pub fn len(&self) -> usize {
-        (0..SHARDS).map(|index| self.shard(index).slots.len()).sum()
+        (0..SHARDS).map(|id| self.shard(id).by_id.len()).sum()
     }
 
     /// Whether only the root is remembered.
@@ -119,23 +162,10 @@ impl InodeTable {
         self.len() == 0
     }
 
-    fn shard(&self, index: usize) -> MutexGuard<'_, Shard> {
-        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    /// The shard of every number that is equal to `id` modulo [`SHARDS`].
+    fn shard(&self, id: u64) -> MutexGuard<'_, Shard> {
+        self.shards[(id % SHARDS) as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn shard_of(gfid: Gfid) -> usize {
-    usize::from(gfid.as_bytes()[15]) % SHARDS
-}
-
-fn node(shard: usize, slot: u32, generation: u32) -> Node {
-    // Ids from 2 up: 0 means "no such entry" and 1 is the root.
-    Node { id: 2 + (u64::from(slot) * SHARDS as u64 + shard as u64), generation: u64::from(generation) }
-}
-
-fn split(id: u64) -> Result<(usize, usize), Errno> {
-    let number = usize::try_from(id.checked_sub(2).ok_or(Errno::STALE)?).map_err(|_| Errno::STALE)?;
-    Ok((number % SHARDS, number / SHARDS))
 }
 
 #[cfg(test)]
@@ -143,13 +173,53 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn gfid(high: u8, low: u64) -> Gfid {
+        let mut bytes = [high; 16];
+        bytes[8..].copy_from_slice(&low.to_be_bytes());
+        Gfid::from_bytes(bytes)
+    }
+
+    #[test]
+    fn a_node_id_is_the_inode_number() {
+        let table = InodeTable::new(100);
+        let object = gfid(7, 0xabcd_ef01_2345_6789);
+        let node = table.remember(object).unwrap();
+        assert_eq!((node.id, node.generation), (object.ino(), 0x0707_0707));
+        assert_eq!(table.forget(node.id, 1), Some(object));
+        assert_eq!(table.gfid(node.id), Err(Errno::STALE));
+        assert_eq!(table.remember(object).unwrap(), node);
+        assert_eq!(table.remember(Gfid::ROOT).unwrap().id, ROOT_NODE);
+        assert_eq!(table.gfid(ROOT_NODE), Ok(Gfid::ROOT));
+        assert_eq!(table.forget(ROOT_NODE, 1), None);
+    }
+
+    #[test]
+    fn objects_with_the_same_number_are_kept_apart() {
+        let table = InodeTable::new(1000);
+        for low in [0, 1, 5, u64::MAX, u64::MAX - 64] {
+            let (first, second) = (gfid(1, low), gfid(2, low));
+            let a = table.remember(first).unwrap();
+            let b = table.remember(second).unwrap();
+            assert_ne!(a.id, b.id);
+            assert!(!RESERVED.contains(&a.id) && !RESERVED.contains(&b.id));
+            assert_eq!((table.gfid(a.id), table.gfid(b.id)), (Ok(first), Ok(second)));
+            table.forget(a.id, 1);
+            assert!(!table.contains(first) && table.contains(second));
+            // The second keeps its number although its own is free now.
+            assert_eq!(table.remember(second).unwrap().id, b.id);
+            assert_eq!(table.forget(b.id, 1), None);
+            assert_eq!(table.forget(b.id, 1), Some(second));
+        }
+        assert!(table.is_empty());
+    }
+
     #[test]
     fn full_tables_refuse() {
-        let table = InodeTable::new(SHARDS);
-        let same_shard = |first| Gfid::from_bytes([first, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0]);
-        table.remember(same_shard(1)).unwrap();
-        assert_eq!(table.remember(same_shard(2)).unwrap_err(), Errno::NFILE);
-        assert!(table.remember(same_shard(1)).is_ok());
+        let table = InodeTable::new(SHARDS as usize);
+        table.remember(gfid(1, SHARDS * 3)).unwrap();
+        assert_eq!(table.remember(gfid(1, SHARDS * 4)), Err(Errno::NFILE));
+        assert_eq!(table.remember(gfid(2, SHARDS * 3)), Err(Errno::NFILE));
+        assert!(table.remember(gfid(1, SHARDS * 3)).is_ok());
     }
 
     proptest! {
@@ -158,7 +228,8 @@ mod tests {
             let table = InodeTable::new(1 << 20);
             let mut model = std::collections::HashMap::<u8, (u64, u64)>::new();
             for (which, forget) in steps {
-                let gfid = Gfid::from_bytes([which + 1; 16]);
+                // Ten numbers for twenty objects.
+                let gfid = gfid(which + 1, u64::from(which % 10));
                 if forget == 0 {
                     let node = table.remember(gfid).unwrap();
                     let entry = model.entry(which).or_insert((node.id, 0));
@@ -173,7 +244,7 @@ mod tests {
             }
             prop_assert_eq!(table.len(), model.len());
             for (which, (id, _)) in model {
-                prop_assert_eq!(table.gfid(id).unwrap(), Gfid::from_bytes([which + 1; 16]));
+                prop_assert_eq!(table.gfid(id).unwrap(), gfid(which + 1, u64::from(which % 10)));
             }
         }
     }

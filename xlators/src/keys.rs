@@ -28,6 +28,8 @@ keys! {
     DHT_LINKTO = c"trusted.glusterfs.dht.linkto";
     /// Writes during a migration.
     PROTECT_WRITES = c"trusted.glusterfs.protect.writes";
+    /// SELinux label, under the name that clients use.
+    SELINUX = c"security.selinux";
 
     /// The gfid that a new object shall have.
     GFID_REQ = c"gfid-req";
@@ -41,6 +43,67 @@ keys! {
     UMASK = c"umask";
     /// The caller's mode, overriding the argument.
     MODE = c"mode";
+    /// An object without a gfid is fine for this lookup.
+    GFIDLESS_LOOKUP = c"gfidless-lookup";
+    /// All extended attributes of the object.
+    LIST_XATTR = c"list-xattr";
+    /// Size of a regular file.
+    GET_SIZE = c"get-size";
+    /// Locks of names in the directory; answered by features/locks.
+    ENTRYLK_COUNT = c"glusterfs.entrylk-count";
+    /// Locks of the inode; answered by features/locks.
+    INODELK_COUNT = c"glusterfs.inodelk-count";
+    /// Locks of the inode in one domain; answered by features/locks.
+    INODELK_DOM_COUNT = c"glusterfs.inodelk-dom-count";
+    /// POSIX locks; answered by features/locks.
+    POSIXLK_COUNT = c"glusterfs.posixlk-count";
+    /// A lock of the name in the parent; answered by features/locks.
+    PARENT_ENTRYLK = c"glusterfs.parent-entrylk";
+    /// Echoed by attribute fops; unlink and rename answer with `gf_response_link_count`.
+    REQUEST_LINK_COUNT = c"gf_request_link_count";
+    /// Attributes after the fop.
+    IATT_IN_XATTR = c"dht-get-iatt-in-xattr";
+    /// Mode after the fop.
+    MODE_IN_XATTR = c"dht-get-mode-in-xattr";
+    /// Attributes before the fop.
+    PRESTAT = c"virt-gf-prestat";
+    /// Attributes after the fop.
+    POSTSTAT = c"virt-gf-poststat";
+    /// Sync before the reply.
+    DURABLE_OP = c"trusted.glusterfs.durable-op";
+    /// The setxattr tells all of the object's `user.*` attributes and ACLs: others go.
+    SYNC_BACKEND_XATTRS = c"sync_backend_xattrs";
+
+    /// Virtual attribute of setxattr: times to make or to merge into `trusted.glusterfs.mdata`.
+    SET_CTIME_MDATA = c"set-ctime-mdata";
+    /// Virtual attribute that debug/io-stats acts upon.
+    IO_STATS_DUMP = c"trusted.io-stats-dump";
+    /// Virtual attribute: brick, host and path of an object.
+    PATHINFO = c"trusted.glusterfs.pathinfo";
+    /// The same for unprivileged users.
+    PATHINFO_USER = c"glusterfs.pathinfo";
+    /// Virtual attribute: the id of the server.
+    NODE_UUID = c"trusted.glusterfs.node-uuid";
+    /// Virtual attribute: the ids of all servers that have the object.
+    LIST_NODE_UUIDS = c"trusted.glusterfs.list-node-uuids";
+    /// Virtual attribute: the object's path.
+    GFID_TO_PATH = c"glusterfs.gfid2path";
+    /// Virtual attribute: all paths of the object. (The two names are the wrong way round in GlusterFS, too.)
+    GFID_TO_ALL_PATHS = c"glusterfs.gfidtopath";
+    /// Virtual attribute, and key of requests: the object's path from the directories' handles.
+    ANCESTRY_PATH = c"glusterfs.ancestry.path";
+    /// Prefix of virtual attributes of a directory: the spelling of a name that is known but for its case.
+    REAL_FILENAME_PREFIX = c"glusterfs.get_real_filename:";
+    /// Virtual attribute, and key of requests: POSIX ACL as text.
+    ACL_TEXT = c"glusterfs.posix.acl";
+    /// The same for the default ACL of a directory.
+    ACL_TEXT_DEFAULT = c"glusterfs.posix.default_acl";
+    /// Prefix of the virtual attributes of features/index.
+    XATTROP_INDEX_PREFIX = c"glusterfs.xattrop_";
+    /// Prefix of keys that translators send to each other.
+    INTERNAL_CTX_PREFIX = c"glusterfs.internal-ctx";
+    /// Prefix of keys that allow a fop to replace its target.
+    FORCE_REPLACE_PREFIX = c"force-replace";
 
     /// Of a write: is it at the end of the file?
     WRITE_IS_APPEND = c"glusterfs.write-is-append";
@@ -77,14 +140,8 @@ keys! {
     FORCE_REPLACE = c"force-replace";
     /// Links of the object before an unlink or of a rename's victim.
     LINK_COUNT = c"get-link-count";
-    /// Ask for the links of what is removed.
-    REQUEST_LINK_COUNT = c"gf_request_link_count";
     /// The answer to it.
     RESPONSE_LINK_COUNT = c"gf_response_link_count";
     /// Ask for the blocks of what is removed; the answer has the same key.
     FILE_BLOCK_COUNT = c"gf_get_file_block_count";
-    /// Ask for the attributes of the object; the answer has the same key.
-    IATT_IN_XATTR = c"dht-get-iatt-in-xattr";
-    /// A lookup of an entry without gfid may succeed with a null one.
-    GFIDLESS_LOOKUP = c"gfidless-lookup";
 }

@@ -66,7 +66,12 @@ pub struct OptionSpec {
 impl OptionSpec {
     /// An option that a running brick can change.
     #[must_use]
-    pub const fn new(name: &'static str, kind: OptionKind, default: &'static str, about: &'static str) -> Self {
+    pub const fn new(
+        name: &'static str,
+        kind: OptionKind,
+        default: &'static str,
+        about: &'static str,
+    ) -> Self {
         Self { name, kind, default: Some(default), reconfigurable: true, support: Support::Real, about }
     }
 
@@ -96,7 +101,9 @@ impl OptionSpec {
     pub fn matches(&self, key: &str) -> bool {
         match self.name.split_once('*') {
             None => self.name == key,
-            Some((head, tail)) => key.len() > head.len() + tail.len() && key.starts_with(head) && key.ends_with(tail),
+            Some((head, tail)) => {
+                key.len() > head.len() + tail.len() && key.starts_with(head) && key.ends_with(tail)
+            }
         }
     }
 
@@ -105,7 +112,9 @@ impl OptionSpec {
     /// # Errors
     /// When it is not.
     pub fn validate(&self, text: &str) -> Result<(), String> {
-        self.kind.validate(text).map_err(|wanted| format!("`{text}` is no value for `{}`: {wanted}", self.name))
+        self.kind
+            .validate(text)
+            .map_err(|wanted| format!("`{text}` is no value for `{}`: {wanted}", self.name))
     }
 }
 
@@ -122,7 +131,9 @@ impl OptionKind {
             Self::Size(min, max) => format!("a size such as 128KB, from {min} to {max} bytes"),
             Self::Percent => "a percentage from 0 to 100".into(),
             Self::PercentOrSize => "a percentage from 0 to 100 or a size such as 10GB".into(),
-            Self::Time(min, max) if *max == u64::MAX => format!("a time such as 10 or 500ms, at least {min} seconds"),
+            Self::Time(min, max) if *max == u64::MAX => {
+                format!("a time such as 10 or 500ms, at least {min} seconds")
+            }
             Self::Time(min, max) => format!("a time such as 10 or 500ms, from {min} to {max} seconds"),
             Self::Octal(max) => format!("permission bits in octal, from 0 to {max:04o}"),
             Self::Enum(words) => format!("one of {}", words.join(", ")),
@@ -137,7 +148,9 @@ impl OptionKind {
         let fits = match *self {
             Self::Bool => parse_bool(text).is_some(),
             Self::Int(min, max) => text.trim().parse().is_ok_and(|value: i64| (min..=max).contains(&value)),
-            Self::Double(min, max) => text.trim().parse().is_ok_and(|value: f64| (min..=max).contains(&value)),
+            Self::Double(min, max) => {
+                text.trim().parse().is_ok_and(|value: f64| (min..=max).contains(&value))
+            }
             Self::Size(min, max) => parse_size(text).is_some_and(|value| (min..=max).contains(&value)),
             Self::Percent => parse_percent(text).is_some(),
             Self::PercentOrSize => PercentOrSize::parse(text).is_some(),
@@ -146,7 +159,9 @@ impl OptionKind {
             Self::Octal(max) => parse_octal(text).is_some_and(|value| value <= max),
             Self::Enum(words) => words.contains(&text),
             Self::Uuid => text.parse::<Gfid>().is_ok(),
-            Self::Id => text.trim().parse().is_ok_and(|value: i64| (-1..=i64::from(u32::MAX - 1)).contains(&value)),
+            Self::Id => {
+                text.trim().parse().is_ok_and(|value: i64| (-1..=i64::from(u32::MAX - 1)).contains(&value))
+            }
             Self::Path => !text.is_empty(),
             Self::Str => true,
         };
@@ -384,7 +399,9 @@ mod tests {
 
     #[test]
     fn defaults_and_values() {
-        let options = options(&[("size", "2.5KB"), ("wait", "500ms"), ("auth./b.allow", "*"), ("reserve", "10GB")]).unwrap();
+        let options =
+            options(&[("size", "2.5KB"), ("wait", "500ms"), ("auth./b.allow", "*"), ("reserve", "10GB")])
+                .unwrap();
         assert!(options.bool("cache"));
         assert_eq!(options.size("size"), 2560);
         assert_eq!(options.time("wait"), Duration::from_millis(500));

@@ -1,9 +1,21 @@
 //! Every translator that a volfile can name.
 
 use crate::translator::TranslatorType;
+use crate::{debug, features, storage, system};
 
 /// All of them, by GlusterFS's names.
-pub static TRANSLATORS: &[&TranslatorType] = &[&crate::storage::posix::TYPE];
+pub static TRANSLATORS: &[&TranslatorType] = &[
+    &debug::delay_gen::TYPE,
+    &debug::error_gen::TYPE,
+    &debug::io_stats::TYPE,
+    &debug::trace::TYPE,
+    &features::read_only::TYPE,
+    &storage::posix::TYPE,
+    &system::posix_acl::TYPE,
+    &system::posix_acl::TYPE_BY_FOLDER,
+    #[cfg(any(test, feature = "testing"))]
+    &crate::testing::TYPE,
+];
 
 /// The translator of that name.
 #[must_use]

@@ -60,6 +60,11 @@ impl Bed {
         self.root.fd()
     }
 
+    /// Whether it is on a real disk.
+    pub fn is_real(&self) -> bool {
+        self.mem.is_none()
+    }
+
     /// Whether the caller may do what only root may: some cases cannot be tried otherwise.
     pub fn is_root(&self) -> bool {
         self.mem.is_some() || rustix::process::geteuid().is_root()

@@ -179,6 +179,7 @@ pub fn special_files_open_or_not(bed: &Bed) {
     sys.mknod_at(dir, c"sock", libc::S_IFSOCK | 0o600, 0).unwrap();
     assert_eq!(bed.open(c"fifo", OpenFlags::WRONLY | OpenFlags::NONBLOCK).unwrap_err(), Errno::NXIO);
     let fifo = bed.open(c"fifo", OpenFlags::NONBLOCK).unwrap();
+    bed.open(c"fifo", OpenFlags::WRONLY | OpenFlags::NONBLOCK).unwrap();
     let flags = kiln_uring::sys::ReadFlags::empty();
     assert_eq!(sys.pread(fifo.fd(), &mut [0], 0, flags), Err(Errno::SPIPE));
     assert_eq!(sys.seek(fifo.fd(), kiln_uring::sys::SeekFrom::Start(0)), Err(Errno::SPIPE));

@@ -69,10 +69,23 @@ impl Blueprint {
     /// The first node that is wrong. [`crate::volfile::check`] finds all mistakes with their places; this is the last
     /// line of defence.
     pub fn new(volfile: &Volfile, sys: &Arc<dyn Sys>, cores: usize) -> Result<Arc<Self>, GraphError> {
+        Self::with_types(volfile, sys, cores, registry::find)
+    }
+
+    /// The same with translators of one's own: for measurements and tests.
+    ///
+    /// # Errors
+    /// Those of [`Blueprint::new`].
+    pub fn with_types(
+        volfile: &Volfile,
+        sys: &Arc<dyn Sys>,
+        cores: usize,
+        find: impl Fn(&str) -> Option<&'static TranslatorType>,
+    ) -> Result<Arc<Self>, GraphError> {
         let mut layers: Vec<Layer> = Vec::with_capacity(volfile.nodes.len());
         let mut by_name: HashMap<&str, LayerId> = HashMap::new();
         for node in &volfile.nodes {
-            let kind = registry::find(&node.kind.text)
+            let kind = find(&node.kind.text)
                 .ok_or_else(|| GraphError::of_node(node, "there is no such translator"))?;
             let children = node
                 .subvolumes
@@ -86,12 +99,17 @@ impl Blueprint {
                 Children::Many => !children.is_empty(),
             };
             if !enough {
-                return Err(GraphError::of_node(node, format!("it cannot stand on {} subvolumes", children.len())));
+                return Err(GraphError::of_node(
+                    node,
+                    format!("it cannot stand on {} subvolumes", children.len()),
+                ));
             }
             let options = read_options(node, kind)?;
             let context = PrepareContext { name: &node.name.text, options: &options, sys, cores };
             let shared = (kind.prepare)(&context).map_err(|reason| GraphError::of_node(node, reason))?;
-            let id = LayerId(u16::try_from(layers.len()).map_err(|_| GraphError::of_node(node, "too many nodes"))?);
+            let id = LayerId(
+                u16::try_from(layers.len()).map_err(|_| GraphError::of_node(node, "too many nodes"))?,
+            );
             if by_name.insert(&node.name.text, id).is_some() {
                 return Err(GraphError::of_node(node, "the name is used twice"));
             }
@@ -99,7 +117,11 @@ impl Blueprint {
             layers.push(Layer { name: node.name.text.clone(), kind, children, shared, options });
         }
         let Some(last) = layers.len().checked_sub(1) else {
-            return Err(GraphError { name: "volfile".into(), kind: "empty".into(), reason: "it has no node".into() });
+            return Err(GraphError {
+                name: "volfile".into(),
+                kind: "empty".into(),
+                reason: "it has no node".into(),
+            });
         };
         Ok(Arc::new(Self { layers, top: LayerId(last as u16) }))
     }
@@ -128,18 +150,25 @@ impl Blueprint {
     /// # Errors
     /// When the graph itself differs, an option is wrong, or one that needs a restart changed; nothing is taken over then.
     pub fn reconfigure(&self, volfile: &Volfile) -> Result<(), GraphError> {
-        let differs = |node: &Node| GraphError::of_node(node, "the graph itself changed, which needs a restart");
+        let differs =
+            |node: &Node| GraphError::of_node(node, "the graph itself changed, which needs a restart");
         let mut accepted = Vec::with_capacity(self.layers.len());
         for (index, node) in volfile.nodes.iter().enumerate() {
             let layer = self.layers.get(index).ok_or_else(|| differs(node))?;
             let same_children = node.subvolumes.len() == layer.children.len()
-                && node.subvolumes.iter().zip(&layer.children).all(|(sub, child)| sub.text == self.name_of(*child));
+                && node
+                    .subvolumes
+                    .iter()
+                    .zip(&layer.children)
+                    .all(|(sub, child)| sub.text == self.name_of(*child));
             if layer.name != node.name.text || layer.kind.name != node.kind.text || !same_children {
                 return Err(differs(node));
             }
             let options = read_options(node, layer.kind)?;
             let old = layer.options();
-            let fixed = options.changed_from(&old).find(|key| options.spec(key).is_some_and(|spec| !spec.reconfigurable));
+            let fixed = options
+                .changed_from(&old)
+                .find(|key| options.spec(key).is_some_and(|spec| !spec.reconfigurable));
             if let Some(key) = fixed {
                 return Err(GraphError::of_node(node, format!("a change of option `{key}` needs a restart")));
             }

@@ -57,7 +57,13 @@ impl Graph {
             layers.push(made.map_err(|reason| GraphError::new(layer, reason))?);
         }
         let top = Next::new(blueprint.top(), &layers);
-        Ok(Rc::new(Self { blueprint: Arc::clone(blueprint), core: core.clone(), layers, top, calls: CallTable::default() }))
+        Ok(Rc::new(Self {
+            blueprint: Arc::clone(blueprint),
+            core: core.clone(),
+            layers,
+            top,
+            calls: CallTable::default(),
+        }))
     }
 
     /// Starts the layers' background work.
@@ -144,6 +150,9 @@ impl Graph {
 
 impl std::fmt::Debug for Graph {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Graph").field("core", &self.core.id()).field("layers", &self.layers.len()).finish_non_exhaustive()
+        f.debug_struct("Graph")
+            .field("core", &self.core.id())
+            .field("layers", &self.layers.len())
+            .finish_non_exhaustive()
     }
 }

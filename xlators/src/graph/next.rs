@@ -46,6 +46,8 @@ impl Next {
 
 impl std::fmt::Debug for Next {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_map().entries(Fop::ALL.iter().filter_map(|fop| Some((fop.name(), self.receiver(*fop)?.0)))).finish()
+        f.debug_map()
+            .entries(Fop::ALL.iter().filter_map(|fop| Some((fop.name(), self.receiver(*fop)?.0))))
+            .finish()
     }
 }

@@ -283,7 +283,10 @@ mod tests {
 
     #[test]
     fn setting_replaces_and_order_stays() {
-        let mut dict: Dict = [(c"a", Value::Int(1)), (c"b", Value::Int(2))].into_iter().map(|(k, v)| (Key::Borrowed(k), v)).collect();
+        let mut dict: Dict = [(c"a", Value::Int(1)), (c"b", Value::Int(2))]
+            .into_iter()
+            .map(|(k, v)| (Key::Borrowed(k), v))
+            .collect();
         dict.set(c"a", Value::Int(3));
         assert_eq!(dict.iter().map(|(key, _)| key).collect::<Vec<_>>(), [c"a", c"b"]);
         assert_eq!(dict.get(c"a"), Some(&Value::Int(3)));

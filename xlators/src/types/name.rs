@@ -58,7 +58,13 @@ mod tests {
 
     #[test]
     fn only_what_a_directory_can_hold() {
-        for (bytes, errno) in [(&b""[..], Errno::INVAL), (b".", Errno::INVAL), (b"..", Errno::INVAL), (b"a/b", Errno::PERM), (b"a\0b", Errno::INVAL)] {
+        for (bytes, errno) in [
+            (&b""[..], Errno::INVAL),
+            (b".", Errno::INVAL),
+            (b"..", Errno::INVAL),
+            (b"a/b", Errno::PERM),
+            (b"a\0b", Errno::INVAL),
+        ] {
             assert_eq!(Name::new(bytes).unwrap_err(), errno, "{bytes:?}");
         }
         assert!(Name::new(&[b'x'; 255]).is_ok());

@@ -59,7 +59,10 @@ impl Node {
             kind: Spanned::synthetic(kind),
             options: options
                 .iter()
-                .map(|(key, value)| OptionLine { key: Spanned::synthetic(*key), value: Spanned::synthetic(*value) })
+                .map(|(key, value)| OptionLine {
+                    key: Spanned::synthetic(*key),
+                    value: Spanned::synthetic(*value),
+                })
                 .collect(),
             subvolumes: subvolumes.iter().map(|name| Spanned::synthetic(*name)).collect(),
         }

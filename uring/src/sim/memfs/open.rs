@@ -1,7 +1,7 @@
 //! Opening and closing.
 
 use super::inode::Body;
-use super::state::State;
+use super::state::{Open, State};
 use super::tree::Seed;
 use super::walk::{Last, Spot, Walk};
 use crate::sys::{Errno, How, OpenFlags, RawFd, Resolve, SysResult};
@@ -98,10 +98,8 @@ impl State {
             libc::S_IFDIR if writes || flags.contains(OpenFlags::TRUNC) => return Err(Errno::ISDIR),
             libc::S_IFDIR if flags.contains(OpenFlags::DIRECT) => return Err(Errno::INVAL),
             libc::S_IFREG | libc::S_IFDIR => {}
-            // A fifo with no other end: reading without waiting and both ends at once succeed, the rest would wait
-            // for somebody who never comes, and is refused like a writer that does not wait.
-            libc::S_IFIFO
-                if flags.contains(OpenFlags::RDWR) || (!writes && flags.contains(OpenFlags::NONBLOCK)) => {}
+            // A fifo that would wait for its other end is refused, like a writer that does not wait.
+            libc::S_IFIFO if self.fifo_opens(ino, flags) => {}
             // Sockets cannot be opened; no driver is behind device nodes.
             _ => return Err(Errno::NXIO),
         }
@@ -109,6 +107,18 @@ impl State {
             self.truncate(ino, 0)?;
         }
         self.install(ino, flags)
+    }
+
+    /// Whether a fifo opens at once: for both directions, or when the other end is open, or to read without waiting.
+    fn fifo_opens(&self, ino: u64, flags: OpenFlags) -> bool {
+        let other_end = |wanted: fn(&Open) -> bool| self.fds.values().any(|o| o.ino == ino && wanted(o));
+        if flags.contains(OpenFlags::RDWR) {
+            true
+        } else if flags.contains(OpenFlags::WRONLY) {
+            other_end(Open::reads)
+        } else {
+            flags.contains(OpenFlags::NONBLOCK) || other_end(Open::writes)
+        }
     }
 
     /// Creating what turns out to be there is refused where others could have planted it: in a sticky directory that

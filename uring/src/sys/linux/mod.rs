@@ -22,6 +22,8 @@ const MIN_DIR_BUFFER: usize = 512;
 const MAX_DIR_BUFFER: usize = 1 << 20;
 /// How often a walk below a directory is tried again when a rename elsewhere disturbed it.
 const BENEATH_RETRIES: usize = 64;
+/// How often a handle is tried again whose inode number is just being reused.
+const HANDLE_RETRIES: usize = 16;
 
 /// The real kernel.
 #[derive(Debug)]
@@ -174,7 +176,18 @@ impl Sys for Linux {
 
     fn open_by_handle(&self, mount: RawFd, handle: &[u8], flags: OpenFlags) -> SysResult<RawFd> {
         let flags = flags.bits() | libc::O_CLOEXEC as u32;
-        retry_on_intr(|| raw::open_by_handle(mount, handle, flags))
+        let mut tries = 0;
+        loop {
+            match retry_on_intr(|| raw::open_by_handle(mount, handle, flags)) {
+                // Also what ext4 says while the inode number is just being given to a new file (the inode lookup finds
+                // one under construction); a moment later it is ESTALE.
+                Err(Errno::NOMEM) if tries < HANDLE_RETRIES => {
+                    tries += 1;
+                    std::thread::yield_now();
+                }
+                opened => return opened,
+            }
+        }
     }
 
     fn name_to_handle(&self, dir: RawFd, path: &CStr) -> SysResult<Vec<u8>> {

@@ -24,7 +24,6 @@ struct Change {
     gfid: Gfid,
     attr: SetAttr,
     times: CallTimes,
-    pid: i32,
     xdata: Xdata,
 }
 
@@ -35,8 +34,7 @@ impl Posix {
         req: request::Setattr,
     ) -> FopResult<reply::Changed> {
         let gfid = self.gfid_of_loc(req.loc).await?;
-        let change =
-            Change { gfid, attr: req.attr, times: *call.times(), pid: call.caller().pid, xdata: req.xdata };
+        let change = Change { gfid, attr: req.attr, times: *call.times(), xdata: req.xdata };
         if let Some(dir) = self.cached_directory(gfid) {
             let job = move |brick: &Arc<Brick>| change.apply(brick, &Place::Open(&dir));
             let changed = self.run(Class::AttrChange, Warmth::Warm, job).await;
@@ -64,8 +62,8 @@ impl Posix {
         req: request::Fsetattr,
     ) -> FopResult<reply::Changed> {
         let file = self.fd_file(&req.fd).await?;
-        let (gfid, pid) = (req.fd.gfid(), call.caller().pid);
-        let change = Change { gfid, attr: req.attr, times: *call.times(), pid, xdata: req.xdata };
+        let gfid = req.fd.gfid();
+        let change = Change { gfid, attr: req.attr, times: *call.times(), xdata: req.xdata };
         let job = move |brick: &Arc<Brick>| change.apply(brick, &Place::Open(&file));
         Ok(self.run(Class::AttrChange, Warmth::Warm, job).await?)
     }
@@ -128,7 +126,7 @@ impl Change {
         let mut post = place.after(brick, self.gfid)?;
         self.change_mdata(brick, place.target(brick), &mut post);
         let target = place.target(brick);
-        let filled = Filled { gfid: self.gfid, attrs: &post, target, pid: self.pid, parent: None };
+        let filled = Filled { gfid: self.gfid, attrs: &post, target, warmth: Warmth::Warm, parent: None };
         let xdata = fill::answer(brick, &filled, &self.xdata);
         Ok(reply::Changed { pre: pre.iatt, post: post.iatt, xdata })
     }

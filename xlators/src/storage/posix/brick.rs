@@ -98,7 +98,14 @@ pub struct Attrs {
 impl Brick {
     /// Puts the opened directories together; see [`super::open_brick`] for how they come to be.
     #[must_use]
-    pub fn new(sys: Arc<dyn Sys>, path: &Path, dirs: super::boot::Directories, intents: Intents, host: String, settings: Settings) -> Self {
+    pub fn new(
+        sys: Arc<dyn Sys>,
+        path: &Path,
+        dirs: super::boot::Directories,
+        intents: Intents,
+        host: String,
+        settings: Settings,
+    ) -> Self {
         let super::boot::Directories { root, dot, unlink_dir, landfill_dir, temp_dir } = dirs;
         let started = sys.realtime();
         Self {
@@ -211,7 +218,8 @@ impl Brick {
         path.extend_from_slice(handle.as_c_str().to_bytes_with_nul());
         let path = CString::from_vec_with_nul(path).map_err(|_| Errno::INVAL)?;
         // The kernel walks the chain of handles; beneath the root, whatever a damaged handle says.
-        let how = How::new(OpenFlags::DIRECTORY).resolve(Resolve::BENEATH | Resolve::NO_MAGICLINKS | Resolve::NO_XDEV);
+        let how = How::new(OpenFlags::DIRECTORY)
+            .resolve(Resolve::BENEATH | Resolve::NO_MAGICLINKS | Resolve::NO_XDEV);
         let opened = loop {
             match self.sys.openat2(self.root.fd(), &path, how) {
                 // A rename elsewhere raced with the walk; the kernel cannot tell whether it stayed beneath.
@@ -228,7 +236,9 @@ impl Brick {
         match self.gfid_of(XattrTarget::Fd(dir.fd())) {
             Ok(found) if found == gfid => Ok(dir),
             // A symbolic link's own handle leads somewhere else: the object is no directory.
-            _ if self.stat_handle(gfid).is_ok_and(|stat| stat.is_symlink() && stat.nlink > 1) => Err(Errno::NOTDIR),
+            _ if self.stat_handle(gfid).is_ok_and(|stat| stat.is_symlink() && stat.nlink > 1) => {
+                Err(Errno::NOTDIR)
+            }
             _ => Err(Errno::STALE),
         }
     }
@@ -423,7 +433,9 @@ impl Brick {
                 attrs.mdata = Some(new);
                 mdata::apply(&mut attrs.iatt, &new);
             }
-            Err(errno) => tracing::warn!(gfid = %attrs.iatt.gfid, %errno, "cannot store trusted.glusterfs.mdata"),
+            Err(errno) => {
+                tracing::warn!(gfid = %attrs.iatt.gfid, %errno, "cannot store trusted.glusterfs.mdata")
+            }
         }
     }
 

@@ -93,7 +93,11 @@ pub fn parse_directory_target(target: &[u8]) -> Option<(Gfid, Name)> {
     let name = rest.strip_prefix(b"/")?;
     let parent = Gfid::from_text(text)?;
     let canonical = parent.to_text();
-    let fits = text == canonical && fan[..2] == text[..2] && fan[2] == b'/' && fan[3..5] == text[2..4] && fan[5] == b'/';
+    let fits = text == canonical
+        && fan[..2] == text[..2]
+        && fan[2] == b'/'
+        && fan[3..5] == text[2..4]
+        && fan[5] == b'/';
     if fits { Some((parent, Name::new(name).ok()?)) } else { None }
 }
 

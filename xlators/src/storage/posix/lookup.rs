@@ -16,23 +16,22 @@ use crate::keys;
 use crate::types::{Gfid, Iatt, Loc, Name, Xdata};
 
 impl Posix {
-    pub(super) async fn serve_lookup(&self, call: &Call, req: request::Lookup) -> FopResult<reply::Lookup> {
+    pub(super) async fn serve_lookup(&self, _: &Call, req: request::Lookup) -> FopResult<reply::Lookup> {
         match req.loc.name {
-            Some(name) => self.lookup_name(call, req.loc.parent, name, req.xdata).await,
-            None => self.lookup_gfid(call, req.loc.gfid, req.xdata).await,
+            Some(name) => self.lookup_name(req.loc.parent, name, req.xdata).await,
+            None => self.lookup_gfid(req.loc.gfid, req.xdata).await,
         }
     }
 
-    async fn lookup_name(&self, call: &Call, parent: Gfid, name: Name, xdata: Xdata) -> FopResult<reply::Lookup> {
+    async fn lookup_name(&self, parent: Gfid, name: Name, xdata: Xdata) -> FopResult<reply::Lookup> {
         if is_dot_glusterfs(parent, &name) {
             return Err(Errno::PERM.into());
         }
         let dir = self.directory(parent).await?;
         let warmth = self.entry_warmth(parent, &dir, &name);
-        let pid = call.caller().pid;
         let job = {
             let (dir, name) = (Arc::clone(&dir), name.clone());
-            move |brick: &Arc<Brick>| lookup_entry(brick, parent, &dir, &name, pid, xdata)
+            move |brick: &Arc<Brick>| lookup_entry(brick, parent, &dir, &name, warmth, xdata)
         };
         let found = self.run(Class::MetadataRead, warmth, job).await;
         match &found {
@@ -69,11 +68,10 @@ impl Posix {
         self.warm.borrow_mut().touch(checked_key(gfid), self.core.now());
     }
 
-    async fn lookup_gfid(&self, call: &Call, gfid: Gfid, xdata: Xdata) -> FopResult<reply::Lookup> {
+    async fn lookup_gfid(&self, gfid: Gfid, xdata: Xdata) -> FopResult<reply::Lookup> {
         self.brick.check_health()?;
-        let pid = call.caller().pid;
         if let Some(dir) = self.cached_directory(gfid) {
-            let job = move |brick: &Arc<Brick>| lookup_open(brick, gfid, &dir, pid, &xdata);
+            let job = move |brick: &Arc<Brick>| lookup_open(brick, gfid, &dir, &xdata);
             let found = self.run(Class::FdMetadata, Warmth::Warm, job).await;
             if found.is_err() {
                 self.drop_directory(gfid);
@@ -85,7 +83,7 @@ impl Posix {
             };
         }
         let warmth = self.object_warmth(gfid);
-        let job = move |brick: &Arc<Brick>| lookup_object(brick, gfid, pid, &xdata);
+        let job = move |brick: &Arc<Brick>| lookup_object(brick, gfid, warmth, &xdata);
         let (reply, object) = self.run(Class::MetadataRead, warmth, job).await?;
         if let Object::Dir(dir) = &object {
             self.keep_directory(gfid, dir);
@@ -93,22 +91,26 @@ impl Posix {
         Ok(reply)
     }
 
-    pub(super) async fn serve_stat(&self, call: &Call, req: request::Stat) -> FopResult<reply::Attr> {
+    pub(super) async fn serve_stat(&self, _: &Call, req: request::Stat) -> FopResult<reply::Attr> {
         let gfid = self.gfid_of_loc(req.loc).await?;
-        let found = self.lookup_gfid(call, gfid, req.xdata).await.map_err(stale)?;
+        let found = self.lookup_gfid(gfid, req.xdata).await.map_err(stale)?;
         Ok(reply::Attr { iatt: found.iatt, xdata: found.xdata })
     }
 
     /// Whether the brick itself may: access-control has answered for the caller before. Root may all but execute a file
     /// that nobody may.
-    pub(super) async fn serve_access(&self, call: &Call, req: request::Access) -> FopResult<reply::Done> {
+    pub(super) async fn serve_access(&self, _: &Call, req: request::Access) -> FopResult<reply::Done> {
         let gfid = self.gfid_of_loc(req.loc).await?;
-        let found = self.lookup_gfid(call, gfid, Xdata::NONE).await.map_err(stale)?;
+        let found = self.lookup_gfid(gfid, Xdata::NONE).await.map_err(stale)?;
         let execute = req.mask & 1 != 0 && !found.iatt.is_dir() && found.iatt.prot & 0o111 == 0;
         if execute { Err(Errno::ACCESS.into()) } else { Ok(reply::Done::default()) }
     }
 
-    pub(super) async fn serve_readlink(&self, _: &Call, req: request::Readlink) -> FopResult<reply::Readlink> {
+    pub(super) async fn serve_readlink(
+        &self,
+        _: &Call,
+        req: request::Readlink,
+    ) -> FopResult<reply::Readlink> {
         let gfid = self.gfid_of_loc(req.loc).await?;
         let object = self.object(gfid).await.map_err(stale_errno)?;
         let size = req.size as usize;
@@ -160,7 +162,7 @@ pub(super) fn is_dot_glusterfs(parent: Gfid, name: &Name) -> bool {
     parent.is_root() && name.as_c_str() == super::brick::DOT_GLUSTERFS
 }
 
-fn lookup_entry(brick: &Arc<Brick>, parent: Gfid, dir: &File, name: &Name, pid: i32, xdata: Xdata) -> FopResult<reply::Lookup> {
+fn lookup_entry(brick: &Arc<Brick>, parent: Gfid, dir: &File, name: &Name, warmth: Warmth, xdata: Xdata) -> FopResult<reply::Lookup> {
     let here = XattrTarget::At(dir.fd(), name.as_c_str());
     let entry = brick.sys.stat_at(dir.fd(), name.as_c_str());
     let postparent = brick.attrs_of_fd(parent, dir)?.iatt;
@@ -186,16 +188,16 @@ fn lookup_entry(brick: &Arc<Brick>, parent: Gfid, dir: &File, name: &Name, pid: 
         stat
     };
     let attrs = brick.attrs(gfid, stat, here).map_err(failed)?;
-    let xdata = fill::answer(brick, &Filled { gfid, attrs: &attrs, target: here, pid, parent: Some((parent, name)) }, &xdata);
+    let xdata = fill::answer(brick, &Filled { gfid, attrs: &attrs, target: here, warmth, parent: Some((parent, name)) }, &xdata);
     Ok(reply::Lookup { iatt: attrs.iatt, postparent, xdata })
 }
 
-fn lookup_open(brick: &Arc<Brick>, gfid: Gfid, dir: &File, pid: i32, xdata: &Xdata) -> FopResult<reply::Lookup> {
+fn lookup_open(brick: &Arc<Brick>, gfid: Gfid, dir: &File, xdata: &Xdata) -> FopResult<reply::Lookup> {
     let attrs = brick.attrs_of_fd(gfid, dir)?;
-    Ok(nameless(brick, gfid, &attrs, XattrTarget::Fd(dir.fd()), pid, xdata))
+    Ok(nameless(brick, gfid, &attrs, XattrTarget::Fd(dir.fd()), Warmth::Warm, xdata))
 }
 
-fn lookup_object(brick: &Arc<Brick>, gfid: Gfid, pid: i32, xdata: &Xdata) -> FopResult<(reply::Lookup, Object)> {
+fn lookup_object(brick: &Arc<Brick>, gfid: Gfid, warmth: Warmth, xdata: &Xdata) -> FopResult<(reply::Lookup, Object)> {
     let (object, stat) = match brick.object(gfid) {
         Err(Errno::NOENT) if xdata.is_set(keys::UNLINKED_LOOKUP) => {
             let parked = Object::Parked(super::handle::gfid_name(gfid));
@@ -206,11 +208,11 @@ fn lookup_object(brick: &Arc<Brick>, gfid: Gfid, pid: i32, xdata: &Xdata) -> Fop
     };
     let target = brick.target(&object);
     let attrs = brick.attrs(gfid, stat, target)?;
-    let reply = nameless(brick, gfid, &attrs, target, pid, xdata);
+    let reply = nameless(brick, gfid, &attrs, target, warmth, xdata);
     Ok((reply, object))
 }
 
-fn nameless(brick: &Arc<Brick>, gfid: Gfid, attrs: &Attrs, target: XattrTarget<'_>, pid: i32, xdata: &Xdata) -> reply::Lookup {
-    let xdata = fill::answer(brick, &Filled { gfid, attrs, target, pid, parent: None }, xdata);
+fn nameless(brick: &Arc<Brick>, gfid: Gfid, attrs: &Attrs, target: XattrTarget<'_>, warmth: Warmth, xdata: &Xdata) -> reply::Lookup {
+    let xdata = fill::answer(brick, &Filled { gfid, attrs, target, warmth, parent: None }, xdata);
     reply::Lookup { iatt: attrs.iatt, postparent: Iatt::default(), xdata }
 }

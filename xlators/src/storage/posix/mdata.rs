@@ -63,10 +63,18 @@ pub fn moved(old: Option<MdataTimes>, times: &CallTimes, role: Role) -> Option<M
         return None;
     }
     let Some(old) = old else {
-        return (!times.only_existing).then_some(MdataTimes { ctime: times.stamp, mtime: times.stamp, atime: times.stamp });
+        return (!times.only_existing).then_some(MdataTimes {
+            ctime: times.stamp,
+            mtime: times.stamp,
+            atime: times.stamp,
+        });
     };
     let later = |flag, old: Timespec| if times.flags.contains(flag) { old.max(times.stamp) } else { old };
-    let new = MdataTimes { ctime: later(ctime, old.ctime), mtime: later(mtime, old.mtime), atime: later(atime, old.atime) };
+    let new = MdataTimes {
+        ctime: later(ctime, old.ctime),
+        mtime: later(mtime, old.mtime),
+        atime: later(atime, old.atime),
+    };
     (new != old).then_some(new)
 }
 
@@ -109,10 +117,16 @@ mod tests {
         let old = MdataTimes { ctime: at(10), mtime: at(10), atime: at(10) };
         let times = |flags, sec| CallTimes { flags, stamp: at(sec), only_existing: false };
         let own = TimeFlags::CTIME | TimeFlags::MTIME;
-        assert_eq!(moved(Some(old), &times(own, 20), Role::Own), Some(MdataTimes { ctime: at(20), mtime: at(20), atime: at(10) }));
+        assert_eq!(
+            moved(Some(old), &times(own, 20), Role::Own),
+            Some(MdataTimes { ctime: at(20), mtime: at(20), atime: at(10) })
+        );
         assert_eq!(moved(Some(old), &times(own, 5), Role::Own), None);
         assert_eq!(moved(Some(old), &times(own, 20), Role::Parent), None);
-        assert_eq!(moved(None, &times(own, 20), Role::Own), Some(MdataTimes { ctime: at(20), mtime: at(20), atime: at(20) }));
+        assert_eq!(
+            moved(None, &times(own, 20), Role::Own),
+            Some(MdataTimes { ctime: at(20), mtime: at(20), atime: at(20) })
+        );
         assert_eq!(moved(None, &times(TimeFlags::empty(), 20), Role::Own), None);
         assert_eq!(moved(None, &CallTimes { only_existing: true, ..times(own, 20) }, Role::Own), None);
     }

@@ -37,20 +37,20 @@ pub mod boot;
 pub mod brick;
 pub mod check;
 pub mod data;
+mod entry;
 pub mod gfid2path;
 pub mod handle;
-mod entry;
 pub mod intents;
 mod locked;
 mod lookup;
 pub mod mdata;
 mod open_counts;
-#[cfg(test)]
-pub(crate) mod testkit;
 pub mod options;
 mod readdir;
 mod statfs;
 pub mod stripes;
+#[cfg(test)]
+pub(crate) mod testkit;
 mod warm;
 mod xattr;
 
@@ -263,6 +263,14 @@ intercept! {
 
         async fn open(&self, call, req) { self.serve_open(call, req).await }
         async fn fstat(&self, call, req) { self.serve_fstat(call, req).await }
+        async fn getxattr(&self, call, req) { self.serve_getxattr(call, req).await }
+        async fn fgetxattr(&self, call, req) { self.serve_fgetxattr(call, req).await }
+        async fn setxattr(&self, call, req) { self.serve_setxattr(call, req).await }
+        async fn fsetxattr(&self, call, req) { self.serve_fsetxattr(call, req).await }
+        async fn removexattr(&self, call, req) { self.serve_removexattr(call, req).await }
+        async fn fremovexattr(&self, call, req) { self.serve_fremovexattr(call, req).await }
+        async fn xattrop(&self, call, req) { self.serve_xattrop(call, req).await }
+        async fn fxattrop(&self, call, req) { self.serve_fxattrop(call, req).await }
         async fn readv(&self, call, req) { self.serve_readv(call, req).await }
         async fn writev(&self, call, req) { self.serve_writev(call, req).await }
         async fn flush(&self, _call, req) { self.serve_flush(req).await }

@@ -8,40 +8,89 @@ use crate::types::Gfid;
 use OptionKind::{Bool, Enum, Id, Int, Octal, Path, Str, Time, Uuid};
 
 /// How batched fsyncs are served.
-const BATCH_FSYNC_MODES: &[&str] = &["none", "syncfs", "syncfs-single-fsync", "syncfs-reverse-fsync", "reverse-fsync"];
+const BATCH_FSYNC_MODES: &[&str] =
+    &["none", "syncfs", "syncfs-single-fsync", "syncfs-reverse-fsync", "reverse-fsync"];
 
 /// All of them.
 pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("directory", Path, "", "The brick: the directory that is exported.").no_default().fixed(),
     OptionSpec::new("volume-id", Uuid, "", "The volume the brick must belong to.").no_default().fixed(),
     OptionSpec::new("glusterd-uuid", Str, "", "Answer to trusted.glusterfs.node-uuid.").no_default(),
-    OptionSpec::new("hostname", Str, "", "Host in pathinfo answers; the machine's name without it.").no_default(),
+    OptionSpec::new("hostname", Str, "", "Host in pathinfo answers; the machine's name without it.")
+        .no_default(),
     OptionSpec::new("o-direct", Bool, "off", "Opens files past the page cache."),
     OptionSpec::new("export-statfs-size", Bool, "on", "Tells clients the size of the file system."),
-    OptionSpec::new("shared-brick-count", Int(1, i64::MAX), "1", "Bricks of the volume on this file system; statfs is divided by it."),
+    OptionSpec::new(
+        "shared-brick-count",
+        Int(1, i64::MAX),
+        "1",
+        "Bricks of the volume on this file system; statfs is divided by it.",
+    ),
     OptionSpec::new("background-unlink", Bool, "off", "Closes files in the background."),
-    OptionSpec::new("janitor-sleep-duration", Time(1, u64::MAX), "10", "Time between two purges of landfill."),
+    OptionSpec::new(
+        "janitor-sleep-duration",
+        Time(1, u64::MAX),
+        "10",
+        "Time between two purges of landfill.",
+    ),
     OptionSpec::new("disable-landfill-purge", Bool, "off", "Keeps what is in landfill."),
     OptionSpec::new("brick-uid", Id, "-1", "Owner of the brick's root."),
     OptionSpec::new("brick-gid", Id, "-1", "Group of the brick's root."),
-    OptionSpec::new("node-uuid-pathinfo", Bool, "off", "Puts glusterd-uuid in the place of the host in pathinfo."),
-    OptionSpec::new("health-check-interval", Time(0, u64::MAX), "30", "Time between two health checks; 0 is never."),
-    OptionSpec::new("health-check-timeout", Time(0, u64::MAX), "20", "Longest time that a health check's I/O may take; 0 is no limit."),
+    OptionSpec::new(
+        "node-uuid-pathinfo",
+        Bool,
+        "off",
+        "Puts glusterd-uuid in the place of the host in pathinfo.",
+    ),
+    OptionSpec::new(
+        "health-check-interval",
+        Time(0, u64::MAX),
+        "30",
+        "Time between two health checks; 0 is never.",
+    ),
+    OptionSpec::new(
+        "health-check-timeout",
+        Time(0, u64::MAX),
+        "20",
+        "Longest time that a health check's I/O may take; 0 is no limit.",
+    ),
     OptionSpec::new("reserve", OptionKind::PercentOrSize, "1", "Space that ordinary clients cannot use."),
-    OptionSpec::new("batch-fsync-mode", Enum(BATCH_FSYNC_MODES), "reverse-fsync", "How fsyncs that ask for batching are served."),
-    OptionSpec::new("batch-fsync-delay-usec", Int(0, i64::MAX), "0", "Microseconds that a batch gathers fsyncs."),
+    OptionSpec::new(
+        "batch-fsync-mode",
+        Enum(BATCH_FSYNC_MODES),
+        "reverse-fsync",
+        "How fsyncs that ask for batching are served.",
+    ),
+    OptionSpec::new(
+        "batch-fsync-delay-usec",
+        Int(0, i64::MAX),
+        "0",
+        "Microseconds that a batch gathers fsyncs.",
+    ),
     OptionSpec::new("update-link-count-parent", Bool, "off", "Keeps trusted.pgfid counters."),
     OptionSpec::new("gfid2path", Bool, "on", "Keeps trusted.gfid2path for new names."),
     OptionSpec::new("gfid2path-separator", Str, ":", "Between the paths of glusterfs.gfidtopath."),
     OptionSpec::new("force-create-mode", Octal(0o777), "0000", "Permission bits that every new file gets."),
-    OptionSpec::new("force-directory-mode", Octal(0o777), "0000", "Permission bits that every new directory gets."),
+    OptionSpec::new(
+        "force-directory-mode",
+        Octal(0o777),
+        "0000",
+        "Permission bits that every new directory gets.",
+    ),
     OptionSpec::new("create-mask", Octal(0o777), "0777", "Permission bits that a new file may have."),
-    OptionSpec::new("create-directory-mask", Octal(0o777), "0777", "Permission bits that a new directory may have."),
+    OptionSpec::new(
+        "create-directory-mask",
+        Octal(0o777),
+        "0777",
+        "Permission bits that a new directory may have.",
+    ),
     OptionSpec::new("max-hardlinks", Int(0, 0xffff_ffff), "100", "Most names of a file; 0 is no limit."),
     OptionSpec::new("fips-mode-rchecksum", Bool, "off", "Checksums with SHA-256 instead of MD5."),
     OptionSpec::new("ctime", Bool, "on", "Takes times from the clients' clocks (trusted.glusterfs.mdata)."),
-    OptionSpec::new("linux-aio", Bool, "off", "").ignored("data always goes through io_uring or the page cache"),
-    OptionSpec::new("linux-io_uring", Bool, "off", "").ignored("data always goes through io_uring or the page cache"),
+    OptionSpec::new("linux-aio", Bool, "off", "")
+        .ignored("data always goes through io_uring or the page cache"),
+    OptionSpec::new("linux-io_uring", Bool, "off", "")
+        .ignored("data always goes through io_uring or the page cache"),
     OptionSpec::new("mandate-attribute", Bool, "off", "").ignored("it has no effect in GlusterFS 10 either"),
     OptionSpec::new("xattr-user-namespace-mode", Enum(&["none", "strip", "append", "both"]), "none", "")
         .ignored("it has an effect on macOS only"),

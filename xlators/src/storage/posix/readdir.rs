@@ -48,7 +48,8 @@ struct Listing {
     /// With attributes and answers per entry.
     plus: bool,
     without_directories: bool,
-    pid: i32,
+    /// Warm when it runs on the core.
+    warmth: Warmth,
     xdata: Xdata,
 }
 
@@ -73,7 +74,7 @@ impl Posix {
 
     pub(super) async fn serve_readdir(
         &self,
-        call: &Call,
+        _: &Call,
         req: request::Readdir,
     ) -> FopResult<reply::Entries> {
         let listing = Listing {
@@ -82,7 +83,7 @@ impl Posix {
             budget: (req.size as usize).min(LARGEST),
             plus: false,
             without_directories: false,
-            pid: call.caller().pid,
+            warmth: Warmth::Cold,
             xdata: Xdata::NONE,
         };
         self.list(req.fd, listing).await
@@ -90,7 +91,7 @@ impl Posix {
 
     pub(super) async fn serve_readdirp(
         &self,
-        call: &Call,
+        _: &Call,
         req: request::Readdirp,
     ) -> FopResult<reply::Entries> {
         if req.xdata.contains(keys::ANCESTRY_DENTRY) {
@@ -102,7 +103,7 @@ impl Posix {
             budget: (req.size as usize).min(LARGEST),
             plus: true,
             without_directories: req.xdata.is_set(keys::FILTER_DIRECTORIES),
-            pid: call.caller().pid,
+            warmth: Warmth::Cold,
             xdata: req.xdata,
         };
         self.list(req.fd, listing).await
@@ -123,7 +124,7 @@ impl Posix {
             && listing.budget <= quick
             && let Some(_alone) = state.try_listing()
         {
-            return listing.run(&self.brick, &dir);
+            return Listing { warmth: Warmth::Warm, ..listing }.run(&self.brick, &dir);
         }
         let job = move |brick: &Arc<Brick>| {
             let _alone = fd.storage::<PosixFd>().map(PosixFd::listing);
@@ -141,7 +142,7 @@ impl Posix {
 }
 
 /// The same directory with a position of its own.
-fn reopen(brick: &Brick, dir: &File) -> SysResult<Arc<File>> {
+pub(super) fn reopen(brick: &Brick, dir: &File) -> SysResult<Arc<File>> {
     let fd = brick.sys.openat2(dir.fd(), c".", How::new(OpenFlags::DIRECTORY))?;
     Ok(Arc::new(File::new(Arc::clone(&brick.sys), fd)))
 }
@@ -206,7 +207,7 @@ impl Listing {
         let attrs = brick.attrs(gfid, stat, here)?;
         let name = Name::new(entry.name.as_bytes()).ok();
         let parent = name.as_ref().map(|name| (self.gfid, name));
-        let filled = Filled { gfid, attrs: &attrs, target: here, pid: self.pid, parent };
+        let filled = Filled { gfid, attrs: &attrs, target: here, warmth: self.warmth, parent };
         entry.xdata = fill::answer(brick, &filled, &self.xdata);
         entry.iatt = attrs.iatt;
         entry.ino = attrs.iatt.ino();

@@ -17,8 +17,8 @@ use kiln_uring::sim::{MemFs, Sim};
 use kiln_uring::sys::{Sys, Timespec, XattrTarget};
 use kiln_uring::{Core, Errno};
 
-use super::handle::HandlePath;
 use super::Brick;
+use super::handle::HandlePath;
 use crate::call::{Call, CallSpec, CallTimes, Caller, TimeFlags};
 use crate::error::FopResult;
 use crate::fd::{Fd, FdRef};
@@ -64,7 +64,12 @@ impl Kit {
     }
 
     /// The same, where opening the brick may fail.
-    pub(crate) fn try_on(seed: u64, sys: Arc<dyn Sys>, path: &str, options: &[(&str, &str)]) -> Result<Self, String> {
+    pub(crate) fn try_on(
+        seed: u64,
+        sys: Arc<dyn Sys>,
+        path: &str,
+        options: &[(&str, &str)],
+    ) -> Result<Self, String> {
         let sim = Sim::with_sys(seed, sys);
         let mut all = vec![("directory", path)];
         all.extend_from_slice(options);
@@ -133,7 +138,8 @@ impl Client {
 
     /// The same with all time flags and this second on the caller's clock.
     pub(crate) fn at(&self, sec: i64) -> Self {
-        let times = CallTimes { flags: TimeFlags::all(), stamp: Timespec { sec, nsec: 5 }, only_existing: false };
+        let times =
+            CallTimes { flags: TimeFlags::all(), stamp: Timespec { sec, nsec: 5 }, only_existing: false };
         Self { times, ..self.clone() }
     }
 
@@ -155,7 +161,10 @@ impl Client {
         at.iatt.gfid = Gfid::ROOT;
         for part in path.split('/').filter(|part| !part.is_empty()) {
             let loc = entry(at.iatt.gfid, part);
-            at = self.lookup(request::Lookup { loc, xdata: Xdata::NONE }).await.map_err(|error| error.errno)?;
+            at = self
+                .lookup(request::Lookup { loc, xdata: Xdata::NONE })
+                .await
+                .map_err(|error| error.errno)?;
         }
         Ok(at)
     }
@@ -254,8 +263,11 @@ impl Brick {
     pub(crate) fn xattr_names(&self, target: XattrTarget<'_>) -> Vec<String> {
         let mut buf = vec![0; 65536];
         let len = self.sys.listxattr(target, &mut buf).unwrap();
-        let mut names: Vec<String> =
-            buf[..len].split(|byte| *byte == 0).filter(|name| !name.is_empty()).map(|name| String::from_utf8_lossy(name).into()).collect();
+        let mut names: Vec<String> = buf[..len]
+            .split(|byte| *byte == 0)
+            .filter(|name| !name.is_empty())
+            .map(|name| String::from_utf8_lossy(name).into())
+            .collect();
         names.sort();
         names
     }
@@ -279,7 +291,10 @@ impl Brick {
 fn a_brick_in_memory_opens_and_answers() {
     let kit = Kit::new(1);
     kit.run(async |client| {
-        let root = client.lookup(request::Lookup { loc: Loc::object(Gfid::ROOT), xdata: Xdata::NONE }).await.unwrap();
+        let root = client
+            .lookup(request::Lookup { loc: Loc::object(Gfid::ROOT), xdata: Xdata::NONE })
+            .await
+            .unwrap();
         assert!(root.iatt.is_dir());
         assert_eq!(client.find("nothing").await.unwrap_err(), Errno::NOENT);
     });

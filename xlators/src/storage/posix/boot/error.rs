@@ -25,7 +25,9 @@ pub enum BootError {
     )]
     NoTrustedXattrs(PathBuf),
     /// No right to set `trusted.*`.
-    #[error("{0}: no permission to set `trusted.*` extended attributes. Run as root (CAP_SYS_ADMIN), on a writable file system")]
+    #[error(
+        "{0}: no permission to set `trusted.*` extended attributes. Run as root (CAP_SYS_ADMIN), on a writable file system"
+    )]
     NotPermitted(PathBuf),
     /// Another process serves it.
     #[error("{path}: the brick is in use by {by}. Stop that process first")]

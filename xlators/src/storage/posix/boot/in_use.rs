@@ -41,7 +41,9 @@ fn stock_brick(path: &Path) -> Option<u32> {
             continue;
         }
         let Ok(descriptors) = std::fs::read_dir(process.join("fd")) else { continue };
-        let holds = |fd: std::fs::DirEntry| std::fs::read_link(fd.path()).is_ok_and(|target| target.starts_with(&dot));
+        let holds = |fd: std::fs::DirEntry| {
+            std::fs::read_link(fd.path()).is_ok_and(|target| target.starts_with(&dot))
+        };
         if descriptors.flatten().any(holds) {
             return Some(pid);
         }

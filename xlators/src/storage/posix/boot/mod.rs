@@ -136,7 +136,9 @@ fn check_xattrs(sys: &Arc<dyn Sys>, root: &File, path: &Path) -> Result<(), Boot
         }
         Err(Errno::OPNOTSUPP) => Err(BootError::NoTrustedXattrs(path.into())),
         Err(Errno::PERM | Errno::ACCESS) => Err(BootError::NotPermitted(path.into())),
-        Err(errno) => Err(BootError::Io { path: path.into(), doing: "set an extended attribute on the brick", errno }),
+        Err(errno) => {
+            Err(BootError::Io { path: path.into(), doing: "set an extended attribute on the brick", errno })
+        }
     }
 }
 
@@ -177,18 +179,24 @@ fn own_root(sys: &Arc<dyn Sys>, root: &File, path: &Path, settings: &Settings) -
     if (uid, gid) == (keep, keep) {
         return Ok(());
     }
-    let io = |errno| BootError::Io { path: path.into(), doing: "change the owner of the brick's root", errno };
+    let io =
+        |errno| BootError::Io { path: path.into(), doing: "change the owner of the brick's root", errno };
     sys.chown(root.fd(), uid, gid).map_err(io)
 }
 
 fn make_directories(sys: &Arc<dyn Sys>, root: Arc<File>, path: &Path) -> Result<Directories, BootError> {
-    let io = |errno| BootError::Io { path: path.into(), doing: "make the housekeeping directories in .glusterfs", errno };
+    let io = |errno| BootError::Io {
+        path: path.into(),
+        doing: "make the housekeeping directories in .glusterfs",
+        errno,
+    };
     let make = |dir: &File, name: &CStr, mode: u32| -> Result<Arc<File>, BootError> {
         match sys.mkdir_at(dir.fd(), name, mode) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(io(errno)),
         }
-        let fd = sys.openat2(dir.fd(), name, How::new(OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW)).map_err(io)?;
+        let fd =
+            sys.openat2(dir.fd(), name, How::new(OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW)).map_err(io)?;
         Ok(Arc::new(File::new(Arc::clone(sys), fd)))
     };
     let dot = make(&root, DOT_GLUSTERFS, 0o600)?;

@@ -42,16 +42,16 @@ impl Posix {
 
     pub(in crate::storage::posix) async fn serve_fstat(
         &self,
-        call: &Call,
+        _: &Call,
         req: request::Fstat,
     ) -> FopResult<reply::Attr> {
         let file = self.fd_file(&req.fd).await?;
-        let (gfid, pid) = (req.fd.gfid(), call.caller().pid);
+        let gfid = req.fd.gfid();
         let job = move |brick: &Arc<Brick>| -> FopResult<reply::Attr> {
             let attrs = brick.attrs_of_fd(gfid, &file)?;
             let target = XattrTarget::Fd(file.fd());
-            let xdata =
-                fill::answer(brick, &Filled { gfid, attrs: &attrs, target, pid, parent: None }, &req.xdata);
+            let filled = Filled { gfid, attrs: &attrs, target, warmth: Warmth::Warm, parent: None };
+            let xdata = fill::answer(brick, &filled, &req.xdata);
             Ok(reply::Attr { iatt: attrs.iatt, xdata })
         };
         self.run(Class::FdMetadata, Warmth::Warm, job).await

@@ -1,0 +1,254 @@
+//! A brick from start to end.
+//!
+//! Start: check what can be checked without changing anything; claim the name; open the graph's layers; start the cores with
+//! a graph on each; listen on the control socket; mount. Whatever fails undoes what was done before it.
+//!
+//! End: take the mount down, so that no request comes any more; let those in flight end; stop the layers; stop the cores.
+//!
+//! A panic inside a task ends that task only (the engine logs and drops it, and the client gets EIO). When a core's thread
+//! itself dies, the process ends at once with [`Exit::CoreLost`]: what one core owns no other can serve.
+
+mod brick;
+pub mod cores;
+mod daemon;
+mod limits;
+mod plan;
+mod signals;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use kiln_xlators::graph::Blueprint;
+use kiln_xlators::mount::fuse::{self, Mount, MountError, Unmounted};
+
+use crate::cli::MountArgs;
+use crate::control::gather;
+use crate::control::place::Claim;
+use crate::control::protocol::About;
+use crate::control::server;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::logging::{self, Log};
+use brick::BrickDir;
+use cores::{Cores, Hooks};
+use plan::Source;
+use signals::Event;
+
+pub use plan::{load_volfile, print_findings};
+
+/// The mount point while something is mounted there, for those who cannot end in order.
+static MOUNTED: OnceLock<PathBuf> = OnceLock::new();
+
+/// Takes the mount out of the tree of names, so that nobody new runs into a dead server. For ends without order.
+pub fn abandon_mount() {
+    if let Some(path) = MOUNTED.get() {
+        // It may be gone already; the process ends in any case.
+        let _ = kiln_uring::host::unmount(path, true);
+    }
+}
+
+/// `kiln mount`: returns when the brick has been stopped.
+pub fn run(args: &MountArgs, detached: bool) -> Outcome {
+    let source = Source::of(args)?;
+    let (name, socket) = plan::name_and_socket(args, &source)?;
+    if args.daemon && !detached {
+        return daemon::launch();
+    }
+    let log_file = match &args.log.log_file {
+        None if detached => Some(plan::daemon_log(&name)),
+        given => given.as_ref().and_then(|path| std::path::absolute(path).ok()),
+    };
+    let log = Log::start(&args.log, log_file)?;
+    logging::log_panics();
+    if detached {
+        daemon::detach();
+    }
+    limits::raise();
+    // First of all, so that a Ctrl-C from here on undoes what has been done.
+    let (events, inbox) = signals::catch()?;
+    let running = Running::start(args, &source, name, &socket)?;
+    if let Err(failure) = if detached { daemon::ready() } else { Ok(()) } {
+        return running.stop().and(Err(failure));
+    }
+    let mount = running.mount.clone();
+    let watch = move || {
+        mount.wait();
+        // Nobody listens any more when the unmount was our own.
+        let _ = events.send(Event::Unmounted);
+    };
+    if let Err(error) = std::thread::Builder::new().name("kiln-mount".into()).spawn(watch) {
+        let failure = Failure::new(Exit::Mount, "the mount cannot be watched").because(&error);
+        return running.stop().and(Err(failure));
+    }
+    for event in inbox {
+        match event {
+            Event::Reload => {
+                log.reopen();
+                running.reload(&source);
+            }
+            Event::Stop(signal) => {
+                tracing::info!(signal, "stopping");
+                break;
+            }
+            Event::Unmounted => {
+                tracing::info!("unmounted from outside, stopping");
+                break;
+            }
+        }
+    }
+    running.stop()
+}
+
+/// A brick that serves.
+struct Running {
+    mount: Mount,
+    cores: Cores,
+    claim: Claim,
+    drain: Duration,
+}
+
+impl Running {
+    fn start(args: &MountArgs, source: &Source, name: String, socket: &Path) -> Outcome<Self> {
+        let began = Instant::now();
+        let sys = plan::kernel();
+        // Nothing is changed before this line has passed …
+        let claim = Claim::new(socket)?;
+        let (volfile, mut brick, mountpoint) = match source {
+            Source::Volfile(path) => {
+                let volfile = load_volfile(path)?;
+                let mut mountpoint = plan::mountpoint(args, None)?;
+                for brick in plan::bricks_of(&volfile) {
+                    mountpoint = plan::mountpoint(args, Some(&brick))?;
+                }
+                (volfile, None, mountpoint)
+            }
+            Source::Brick(dir) => {
+                let resolved = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.clone());
+                let mountpoint = plan::mountpoint(args, Some(&resolved))?;
+                check_mount(&mountpoint)?;
+                let brick = BrickDir::open(dir, args.init, &sys)?;
+                (plan::embedded(&brick, args)?, Some(brick), mountpoint)
+            }
+        };
+        check_mount(&mountpoint)?;
+        // … and a fresh directory goes back to what it was unless this one passes.
+        let config = plan::engine_config(args);
+        let count = if config.cores == 0 { available_cpus() } else { config.cores };
+        let blueprint = Blueprint::new(&volfile, &sys, count).map_err(|error| {
+            Failure::new(Exit::Brick, "a layer of the graph refused to start").because(&error)
+        })?;
+        if let Some(brick) = &mut brick {
+            brick.keep();
+        }
+        let hooks = Hooks { install: fuse::install, uninstall: fuse::uninstall };
+        let cores = Cores::start(
+            kiln_uring::EngineConfig { cores: count, ..config },
+            sys,
+            Arc::clone(&blueprint),
+            hooks,
+        )?;
+        let drain = plan::drain(args);
+        let undo = |cores: Cores, failure: Failure| match cores.stop(Duration::ZERO) {
+            Ok(_) => failure,
+            Err(worse) => worse,
+        };
+        let listener = match claim.listen() {
+            Ok(listener) => listener,
+            Err(failure) => return Err(undo(cores, failure)),
+        };
+        let remotes = cores.remotes().to_vec();
+        let mount = match Mount::start(plan::mount_config(args, mountpoint.clone(), source), &remotes) {
+            Ok(mount) => mount,
+            Err(error) => return Err(undo(cores, mount_failed(&error))),
+        };
+        // Only one brick lives in a process, so this is the first and only value.
+        let _ = MOUNTED.set(mountpoint.clone());
+        let about = About {
+            name,
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            mountpoint: mountpoint.display().to_string(),
+            source: source.path().display().to_string(),
+            cores: remotes.len(),
+            uptime_s: 0.0,
+            silent_cores: Vec::new(),
+        };
+        let cores_count = remotes.len();
+        let gathered = gather::Source {
+            about,
+            since: Instant::now(),
+            blueprint,
+            remotes,
+            tables: tables_of(mount.clone()),
+        };
+        let running = Self { mount, cores, claim, drain };
+        if let Err(error) = server::start(listener, Arc::new(gathered)) {
+            let failure = Failure::new(Exit::Control, "the control socket has no thread").because(&error);
+            return running.stop().and(Err(failure));
+        }
+        tracing::info!(
+            mountpoint = %mountpoint.display(),
+            source = %source.path().display(),
+            cores = cores_count,
+            control = %running.claim.socket().display(),
+            "serving after {} ms",
+            began.elapsed().as_millis()
+        );
+        Ok(running)
+    }
+
+    /// Reads the volfile again. Whatever is wrong with it, the brick goes on with what it has.
+    fn reload(&self, source: &Source) {
+        let Source::Volfile(path) = source else {
+            tracing::info!("no volfile to read again; the log file is open anew");
+            return;
+        };
+        let outcome = load_volfile(path).map_err(|failure| failure.to_string());
+        match outcome.and_then(|volfile| self.cores.reconfigure(&volfile)) {
+            Ok(()) => tracing::info!("the options of {} are in force", path.display()),
+            Err(reason) => tracing::error!("{} is not taken over: {}", path.display(), reason.trim_end()),
+        }
+    }
+
+    fn stop(self) -> Outcome {
+        let Self { mount, cores, claim, drain } = self;
+        let unmounted = mount.unmount();
+        // The mount has waited for its requests already; what is in flight now is the layers' own.
+        let clean = cores.stop(drain)?;
+        drop(claim);
+        let unmounted = unmounted.map_err(|error| {
+            Failure::new(Exit::Mount, "the mount could not be taken down").because(&error)
+        })?;
+        if !clean || matches!(unmounted, Unmounted::Undrained(_)) {
+            return Err(Failure::new(Exit::CutOff, "requests had to be cut off")
+                .next("A longer --drain gives them more time; `kiln dump` shows what they wait for."));
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Everything about the mount that can be found out without mounting.
+fn check_mount(mountpoint: &Path) -> Outcome {
+    fuse::check_mountpoint(mountpoint).map_err(|error| mount_failed(&error))?;
+    if !Path::new("/dev/fuse").exists() {
+        return Err(mount_failed(&MountError::NoFuse));
+    }
+    Ok(())
+}
+
+fn tables_of(mount: Mount) -> Box<dyn Fn() -> serde_json::Value + Send + Sync> {
+    Box::new(move || {
+        let view = mount.view();
+        serde_json::json!({ "objects": view.nodes, "open": view.open, "in_flight": view.in_flight })
+    })
+}
+
+fn mount_failed(error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure::new(Exit::Mount, "the mount failed").because(error)
+}
+
+fn available_cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

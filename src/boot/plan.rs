@@ -1,0 +1,188 @@
+//! From the command line to what is to be run, with everything checked that can be checked without changing anything.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kiln_uring::{EngineConfig, Sys};
+use kiln_xlators::mount::fuse::MountConfig;
+use kiln_xlators::volfile::{self, Embedded, Report, Style, Volfile};
+
+use super::brick::BrickDir;
+use crate::cli::MountArgs;
+use crate::control::place;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+
+/// Where the graph comes from.
+#[derive(Debug)]
+pub enum Source {
+    /// A directory, with the embedded graph.
+    Brick(PathBuf),
+    /// A volfile, read again on SIGHUP. Absolute: a daemon changes its directory.
+    Volfile(PathBuf),
+}
+
+impl Source {
+    /// From the command line, of which clap has made sure that it names exactly one.
+    pub fn of(args: &MountArgs) -> Outcome<Self> {
+        let absolute = |path: &Path| {
+            std::path::absolute(path).map_err(|error| {
+                Failure::new(Exit::Usage, format!("the path {} cannot be used", path.display()))
+                    .because(&error)
+            })
+        };
+        match (&args.brick, &args.volfile) {
+            (Some(dir), _) => absolute(dir).map(Self::Brick),
+            (None, Some(file)) => absolute(file).map(Self::Volfile),
+            (None, None) => Err(Failure::new(Exit::Usage, "neither --brick nor --volfile is given")),
+        }
+    }
+
+    /// The path, for names and dumps.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Brick(path) | Self::Volfile(path) => path,
+        }
+    }
+}
+
+/// The name of the brick and its control socket.
+pub fn name_and_socket(args: &MountArgs, source: &Source) -> Outcome<(String, PathBuf)> {
+    let name = match &args.name {
+        Some(name) => {
+            place::check_name(name)?;
+            name.clone()
+        }
+        None => place::name_from(source.path()),
+    };
+    let socket = match &args.control_socket {
+        Some(path) => std::path::absolute(path).map_err(|error| {
+            Failure::new(Exit::Usage, format!("the path {} cannot be used", path.display())).because(&error)
+        })?,
+        None => place::socket_of(&name)?,
+    };
+    Ok((name, socket))
+}
+
+/// Reads and checks a volfile, and prints what was found.
+pub fn load_volfile(path: &Path) -> Outcome<Volfile> {
+    let (volfile, report) = volfile::load(path).map_err(|error| {
+        Failure::new(Exit::Volfile, format!("the volfile {} cannot be read", path.display())).because(&error)
+    })?;
+    print_findings(&report);
+    if report.has_errors() {
+        return Err(Failure::new(Exit::Volfile, format!("the volfile {} has errors", path.display()))
+            .next(format!("`kiln volfile check {}` shows them again.", path.display())));
+    }
+    Ok(volfile)
+}
+
+/// Prints findings on stderr.
+pub fn print_findings(report: &Report) {
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    eprint!("{}", report.render(if colours { Style::Colour } else { Style::Plain }));
+}
+
+/// The graph over `brick`.
+pub fn embedded(brick: &BrickDir, args: &MountArgs) -> Outcome<Volfile> {
+    let Some(directory) = brick.path().to_str() else {
+        let what = format!("the path of the brick, {}, is not UTF-8 text", brick.path().display());
+        return Err(Failure::new(Exit::Brick, what)
+            .next("Rename the directory, or make a bind mount with another name."));
+    };
+    let volume_id = brick.volume_id().to_string();
+    let graph = Embedded {
+        directory,
+        volume_id: Some(&volume_id),
+        read_only: args.read_only,
+        acl: !args.fuse.no_acl,
+    };
+    Ok(graph.volfile())
+}
+
+/// The mount point, which must not be inside the brick nor around it: a request that comes back to the mount while it is being
+/// served waits for itself.
+pub fn mountpoint(args: &MountArgs, brick: Option<&Path>) -> Outcome<PathBuf> {
+    // What cannot be resolved here (missing, a dead mount) is told by the mount itself, which knows more.
+    let path = std::fs::canonicalize(&args.mountpoint)
+        .or_else(|_| std::path::absolute(&args.mountpoint))
+        .unwrap_or_else(|_| args.mountpoint.clone());
+    if let Some(brick) = brick {
+        let relation = if path == brick {
+            Some("is the brick")
+        } else if path.starts_with(brick) {
+            Some("is inside the brick")
+        } else if brick.starts_with(&path) {
+            Some("contains the brick")
+        } else {
+            None
+        };
+        if let Some(relation) = relation {
+            let what = format!("the mount point {} {relation} {}", path.display(), brick.display());
+            return Err(Failure::new(Exit::Mount, what).next("Choose a directory outside of the brick."));
+        }
+    }
+    Ok(path)
+}
+
+/// The brick directories that a volfile names.
+pub fn bricks_of(volfile: &Volfile) -> impl Iterator<Item = PathBuf> {
+    let posix = volfile.nodes.iter().filter(|node| node.kind.text == "storage/posix");
+    let directories = posix.flat_map(|node| &node.options).filter(|line| line.key.text == "directory");
+    directories.filter_map(|line| std::fs::canonicalize(&line.value.text).ok())
+}
+
+/// The engine.
+pub fn engine_config(args: &MountArgs) -> EngineConfig {
+    EngineConfig {
+        cores: usize::from(args.engine.cores),
+        pin: !args.engine.no_pin,
+        spin: Duration::from_micros(args.engine.spin),
+        ..EngineConfig::default()
+    }
+}
+
+/// The mount.
+pub fn mount_config(args: &MountArgs, mountpoint: PathBuf, source: &Source) -> MountConfig {
+    let fuse = &args.fuse;
+    MountConfig {
+        fsname: source.path().display().to_string(),
+        session_threads: usize::from(fuse.session_threads),
+        allow_other: fuse.allow_other || (rustix::process::geteuid().is_root() && !fuse.no_allow_other),
+        read_only: args.read_only,
+        suid: fuse.suid,
+        dev: fuse.dev,
+        attr_timeout: Duration::from_secs_f64(fuse.attr_timeout),
+        entry_timeout: Duration::from_secs_f64(fuse.entry_timeout),
+        negative_timeout: Duration::from_secs_f64(fuse.negative_timeout),
+        direct_io: fuse.direct_io,
+        keep_cache: fuse.keep_cache,
+        writeback: fuse.writeback,
+        acl: !fuse.no_acl,
+        drain: drain(args),
+        ..MountConfig::new(mountpoint)
+    }
+}
+
+/// How long requests have when the brick is stopped.
+pub fn drain(args: &MountArgs) -> Duration {
+    Duration::from_secs(args.engine.drain)
+}
+
+/// Where a daemon logs when nobody says so.
+pub fn daemon_log(name: &str) -> PathBuf {
+    let file = format!("{name}.log");
+    if rustix::process::geteuid().is_root() {
+        return Path::new("/var/log/kiln").join(file);
+    }
+    let state = std::env::var_os("XDG_STATE_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    state.or_else(home).unwrap_or_else(std::env::temp_dir).join("kiln").join(file)
+}
+
+/// The real kernel.
+pub fn kernel() -> Arc<dyn Sys> {
+    kiln_uring::Linux::new()
+}

@@ -1,0 +1,340 @@
+//! The command line. Everything that `--help`, the man pages and the shell completions say stands here.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+
+/// A GlusterFS brick for NVMe servers.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kiln",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "Examples:\n  \
+        kiln mount --brick /srv/brick /mnt          serve a directory on a mount point\n  \
+        kiln stats                                  what it does: operations, latencies, bytes\n  \
+        kiln volfile check brick.vol                find every mistake of a volfile\n\n\
+        `kiln COMMAND --help` has more."
+)]
+pub struct Cli {
+    /// Set by the parent of a daemon: standard output is the pipe to it.
+    #[arg(long, hide = true)]
+    pub detached: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve a brick on a mount point, in the foreground or as a daemon
+    Mount(Box<MountArgs>),
+    /// Check, draw, and explain volfiles
+    Volfile {
+        #[command(subcommand)]
+        command: VolfileCommand,
+    },
+    /// Show what a running brick does: operations, latencies, bytes
+    Stats(StatsArgs),
+    /// Show what a running brick holds: requests in flight, tables, options
+    Dump(DumpArgs),
+    /// Run a short mixed load on a mounted directory
+    Load(LoadArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "Examples:\n  \
+        kiln completions bash > /etc/bash_completion.d/kiln\n  \
+        kiln completions zsh > ~/.zfunc/_kiln\n  \
+        kiln completions fish > ~/.config/fish/completions/kiln.fish")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages
+    #[command(after_help = "Examples:\n  \
+        kiln man | man -l -                         read the main page\n  \
+        kiln man /usr/local/share/man/man1          install all pages")]
+    Man {
+        /// Where the pages go, one per command; without it the main page goes to standard output
+        dir: Option<PathBuf>,
+    },
+}
+
+/// `kiln load`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Reads, writes, stats, creates, unlinks, renames, lists and syncs in a directory of its own, which it \
+removes at the end. The times are those that the application sees.\n\n\
+Example:\n  kiln load --seconds 30 --threads 8 /mnt"
+)]
+pub struct LoadArgs {
+    /// How long
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    pub seconds: f64,
+    /// Threads at once
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub threads: usize,
+    /// The mounted directory
+    pub dir: PathBuf,
+}
+
+/// `kiln volfile …`
+#[derive(Debug, Subcommand)]
+pub enum VolfileCommand {
+    /// Find every mistake, with its place and a suggestion
+    #[command(after_help = "Exit status 3 when a file has errors; warnings and notes alone are fine.\n\n\
+        Example:\n  kiln volfile check /var/lib/glusterd/vols/*/*.vol")]
+    Check {
+        /// The volfiles
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Draw the graph of translators
+    #[command(after_help = "Examples:\n  \
+        kiln volfile show brick.vol                           as text\n  \
+        kiln volfile show brick.vol --format svg -o brick.svg\n  \
+        kiln volfile show brick.vol --format dot | dot -Tpdf > brick.pdf")]
+    Show {
+        /// The volfile
+        file: PathBuf,
+        /// Form of the picture; without it, what the name of the output file ends with
+        #[arg(long, value_enum)]
+        format: Option<PictureFormat>,
+        /// Write it here instead of to standard output
+        #[arg(short, long, value_name = "OUT")]
+        output: Option<PathBuf>,
+    },
+    /// List the translators, or all options of one
+    #[command(after_help = "Example:\n  kiln volfile options storage/posix")]
+    Options {
+        /// Only this translator
+        translator: Option<String>,
+    },
+}
+
+/// Forms of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PictureFormat {
+    /// A tree for the terminal
+    Text,
+    /// Graphviz's language
+    Dot,
+    /// A picture for browsers
+    Svg,
+}
+
+/// `kiln mount`
+#[derive(Debug, Args)]
+#[command(
+    group = ArgGroup::new("source").required(true).args(["brick", "volfile"]),
+    after_help = "`kiln mount --help` has examples, signals, and exit statuses.",
+    after_long_help = MOUNT_LONG_HELP,
+)]
+pub struct MountArgs {
+    /// Where to mount: a directory outside of the brick
+    #[arg(value_name = "MOUNTPOINT")]
+    pub mountpoint: PathBuf,
+
+    /// Serve this directory with the usual layers: storage/posix, features/access-control, debug/io-stats
+    #[arg(long, value_name = "DIR")]
+    pub brick: Option<PathBuf>,
+    /// Serve the graph that this volfile describes
+    #[arg(long, value_name = "FILE")]
+    pub volfile: Option<PathBuf>,
+    /// Make a brick of a directory that has files but was never one; an empty directory needs no such word
+    #[arg(long, conflicts_with = "volfile")]
+    pub init: bool,
+    /// Refuse every change
+    #[arg(long)]
+    pub read_only: bool,
+
+    /// Name of this brick for `kiln stats` and the log [default: from the path of the brick or volfile]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Where the control socket goes [default: NAME.sock in /run/kiln, or in $XDG_RUNTIME_DIR/kiln for users]
+    #[arg(long, value_name = "PATH")]
+    pub control_socket: Option<PathBuf>,
+    /// Go into the background once it is mounted
+    #[arg(long)]
+    pub daemon: bool,
+    #[command(flatten)]
+    pub log: LogArgs,
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    #[command(flatten)]
+    pub fuse: FuseArgs,
+}
+
+/// What `kiln mount --help` ends with.
+const MOUNT_LONG_HELP: &str = concat!(
+    "Examples:\n",
+    "  kiln mount --brick /srv/brick /mnt              in the foreground; Ctrl-C unmounts\n",
+    "  kiln mount --brick /srv/brick --daemon /mnt     returns when it is mounted\n",
+    "  kiln mount --volfile brick.vol --cores 2 /mnt   a graph of your own on two cores\n\n",
+    "Signals:\n",
+    "  SIGTERM, SIGINT  unmount and stop in order; a second one stops at once\n",
+    "  SIGHUP           read the volfile again and open the log file again\n\n",
+    crate::exit_status_help!()
+);
+
+/// Logs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Log")]
+pub struct LogArgs {
+    /// error, warn, info, debug, trace, or directives such as `info,kiln_uring=debug`
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// Form of the lines
+    #[arg(long, value_enum, default_value = "human")]
+    pub log_format: LogFormat,
+    /// Append to this file instead of stderr [default for daemons: /var/log/kiln/NAME.log, or
+    /// ~/.local/state/kiln/NAME.log for users]; opened again on SIGHUP
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Human,
+    /// One JSON object per line
+    Json,
+}
+
+/// The cores.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Engine")]
+pub struct EngineArgs {
+    /// Threads that serve requests, each with its own ring; 0 is one per CPU
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1024))]
+    pub cores: u16,
+    /// Let the scheduler move the threads instead of binding each to a CPU
+    #[arg(long)]
+    pub no_pin: bool,
+    /// Microseconds that an idle core looks for work before it sleeps, while requests keep coming
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    pub spin: u64,
+    /// Seconds that requests in flight get when the brick is stopped
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    pub drain: u64,
+}
+
+/// The mount.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Mount")]
+pub struct FuseArgs {
+    /// Let other users use the mount [default when root]
+    #[arg(long, overrides_with = "no_allow_other")]
+    pub allow_other: bool,
+    /// Keep the mount to the user who makes it
+    #[arg(long)]
+    pub no_allow_other: bool,
+    /// Seconds that the kernel may keep attributes
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    pub attr_timeout: f64,
+    /// Seconds that the kernel may keep names
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    pub entry_timeout: f64,
+    /// Seconds that the kernel may keep the absence of names
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+    pub negative_timeout: f64,
+    /// Bypass the kernel's page cache for all files; otherwise only for those opened with O_DIRECT
+    #[arg(long)]
+    pub direct_io: bool,
+    /// Keep a file's pages in the kernel's cache after its close
+    #[arg(long)]
+    pub keep_cache: bool,
+    /// Gather writes in the kernel's page cache: faster, and a crash loses what was not synced
+    #[arg(long)]
+    pub writeback: bool,
+    /// No POSIX ACLs
+    #[arg(long)]
+    pub no_acl: bool,
+    /// Let set-user-id bits of files on the mount count
+    #[arg(long)]
+    pub suid: bool,
+    /// Let device nodes on the mount be opened
+    #[arg(long)]
+    pub dev: bool,
+    /// Threads that read requests from the kernel
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub session_threads: u16,
+}
+
+/// Which running brick.
+#[derive(Debug, Args)]
+pub struct TargetArgs {
+    /// Its name [default: the only one that runs]
+    #[arg(long, conflicts_with = "socket")]
+    pub name: Option<String>,
+    /// Its control socket
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+/// `kiln stats`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    kiln stats                      since the brick was started\n  \
+    kiln stats --watch 2            every two seconds, with rates in between\n  \
+    kiln stats --json | jq .layers")]
+pub struct StatsArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Repeat after this many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = interval)]
+    pub watch: Option<f64>,
+}
+
+/// `kiln dump`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    kiln dump                       requests in flight, tables, options\n  \
+    kiln dump --json | jq '.cores[].calls[] | select(.age_us > 1000000)'")]
+pub struct DumpArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=31_536_000.0).contains(&value) => Ok(value),
+        _ => Err("a number of seconds from 0 to a year (31536000)".into()),
+    }
+}
+
+fn interval(text: &str) -> Result<f64, String> {
+    match seconds(text) {
+        Ok(value) if (0.1..=86_400.0).contains(&value) => Ok(value),
+        _ => Err("a number of seconds from 0.1 to a day (86400)".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_mount_needs_exactly_one_source() {
+        let parse = |args: &str| Cli::try_parse_from(args.split(' '));
+        assert!(parse("kiln mount /mnt").is_err());
+        assert!(parse("kiln mount --brick /b --volfile v /mnt").is_err());
+        assert!(parse("kiln mount --volfile v --init /mnt").is_err());
+        assert!(parse("kiln mount --brick /b /mnt --attr-timeout=-1").is_err());
+        assert!(parse("kiln mount --brick /b /mnt --attr-timeout 0.5").is_ok());
+    }
+}

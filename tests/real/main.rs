@@ -1,0 +1,15 @@
+//! Kiln as it is used: the built binary, a real kernel, real peers.
+//!
+//! Every test needs root (FUSE, `trusted.*` attributes, loop devices) and the packages that `tests/run.sh` installs. Each
+//! works in its own temporary directory, on free ports, and ends what it started even when it fails.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+mod bad_input;
+mod crash;
+mod handover;
+mod mount;
+mod pjdfstest;
+mod stress;

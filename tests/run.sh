@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Installs what the tests need and passes them all: formatting, lints, documentation, unit tests, and the tests with real
+# peers on real mounts. Needs root. KILN_TEST_SECONDS=600 lets the stress tests run for ten minutes each.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+if [ "$(id -u)" != 0 ]; then
+    echo "the tests mount file systems and set trusted.* attributes: run them as root" >&2
+    exit 1
+fi
+step "installing what is missing"
+perf-scripts/install.sh fuse3 attr acl xxd fio stress-ng e2fsprogs glusterfs-server glusterfs-client python3
+export PATH="$HOME/.cargo/bin:$PATH"
+[ -e /dev/fuse ] || modprobe fuse || true
+if ! command -v pjdfstest >/dev/null; then
+    cargo install --quiet --locked --version 0.2.2 pjdfstest
+fi
+
+step "formatting"
+cargo fmt --all --check
+step "lints"
+cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --locked
+step "tests"
+# The mounts of one test must not starve those of another on a small machine.
+cargo test --workspace --locked -- --test-threads "${KILN_TEST_THREADS:-2}"

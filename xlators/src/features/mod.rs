@@ -1,0 +1,3 @@
+//! GlusterFS's `features/` translators.
+
+pub mod read_only;

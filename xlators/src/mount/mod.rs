@@ -1,0 +1,3 @@
+//! Front doors that are mounts.
+
+pub mod fuse;

@@ -1,0 +1,3 @@
+//! GlusterFS's `system/` translators.
+
+pub mod posix_acl;
