@@ -23,7 +23,6 @@ use super::handle::{HandlePath, ROOT_TARGET};
 use super::intents::{Found, Intents};
 use super::options::Settings;
 use crate::keys;
-use crate::options::Options;
 use crate::translator::PrepareContext;
 use crate::types::Gfid;
 
@@ -90,11 +89,12 @@ pub(super) fn open_offline(sys: &Arc<dyn Sys>, path: &Path) -> Result<Arc<File>,
 /// Finishes what an earlier process left in the middle, and removes what nobody can name any more.
 fn recover(brick: &Brick, path: &Path, found: Found) -> Result<(), BootError> {
     let io = |errno| BootError::Io { path: path.into(), doing: "empty a directory in .glusterfs", errno };
+    // First, so that link counts tell who has no name.
+    recovery::empty(brick, &brick.unlink_dir).map_err(io)?;
+    recovery::empty(brick, &brick.temp_dir).map_err(io)?;
     if let Found::Unfinished(intents) = &found {
         recovery::recover(brick, intents);
     }
-    recovery::empty(brick, &brick.unlink_dir).map_err(io)?;
-    recovery::empty(brick, &brick.temp_dir).map_err(io)?;
     brick.intents.begin_anew(&brick.sys, found == Found::Unknown);
     Ok(())
 }

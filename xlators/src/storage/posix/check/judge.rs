@@ -11,8 +11,10 @@ use super::object::{PATH_VALUE, WrongHandle, hash_of};
 use super::report::{Escaped, Kind};
 use super::walk::Tree;
 use super::{Check, Held, gfid_of, handles::handle_name, open_dir};
+use crate::storage::posix::boot::TEMP;
 use crate::storage::posix::gfid2path::Gfid2Path;
 use crate::storage::posix::handle::HandlePath;
+use crate::storage::posix::intents::{self, Found, Intents};
 use crate::types::Gfid;
 
 /// What a housekeeping directory's entries are to the check.
@@ -28,10 +30,7 @@ enum Store {
 
 /// The directories in `.glusterfs` that hold links of objects, or should be empty.
 const STORES: [(&CStr, Store); 3] =
-    [(c"unlink", Store::Parked), (c"quarantine", Store::Quarantine), (c"kiln-temp", Store::Temporary)];
-
-/// Where Kiln notes what it is about to do; an orderly stop removes it.
-const INTENTS: &CStr = c"kiln-intents";
+    [(c"unlink", Store::Parked), (c"quarantine", Store::Quarantine), (TEMP, Store::Temporary)];
 
 impl Check<'_> {
     /// Looks at all that is left over.
@@ -40,11 +39,7 @@ impl Check<'_> {
         for (name, store) in STORES {
             self.store(name, store);
         }
-        if self.mender.sys.stat_at(self.mender.dot.fd(), INTENTS).is_ok() {
-            let what =
-                "the brick's process did not stop in good order; the next start mends what that has left";
-            self.told(Kind::NotStopped, &in_dot(INTENTS), None, what);
-        }
+        self.intents();
         for wrong in std::mem::take(&mut self.wrong) {
             self.wrong_handle(&wrong);
         }
@@ -187,6 +182,22 @@ impl Check<'_> {
                 mender.sys.removexattr(target, &key)
             });
         }
+    }
+
+    /// What the last process was in the middle of. Whatever that has left is found by itself.
+    fn intents(&mut self) {
+        let what = match Intents::peek(&self.mender.sys, &self.mender.dot) {
+            Ok(None | Some(Found::Clean)) => return,
+            Ok(Some(Found::Unfinished(intents))) if intents.is_empty() => return,
+            Ok(Some(Found::Unfinished(intents))) => {
+                format!("the brick's process ended in the middle of {} operations; its next start mends that", intents.len())
+            }
+            Ok(Some(Found::Unknown)) => {
+                "the brick was not stopped in good order; its next start looks through all of it".into()
+            }
+            Err(errno) => format!("whether the brick was stopped in good order cannot be told: {errno}"),
+        };
+        self.told(Kind::NotStopped, &in_dot(intents::FILE), None, what);
     }
 
     // --- housekeeping --------------------------------------------------------------------------------------------------

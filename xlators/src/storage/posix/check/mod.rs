@@ -13,6 +13,7 @@
 //! When a directory cannot be read, its objects look like objects without a name; nothing is then concluded from a name that
 //! was not seen.
 //!
+//! [`scrub`] is the gentle relative for a brick in service.
 
 mod handles;
 mod judge;
@@ -20,6 +21,7 @@ mod ledger;
 mod mend;
 mod object;
 mod report;
+pub mod scrub;
 #[cfg(test)]
 mod tests;
 mod walk;

@@ -9,12 +9,10 @@ use super::ledger::{Entry, Marks};
 use super::report::Kind;
 use super::walk::{Here, Todo, Tree};
 use super::{Check, Held, gfid_of};
+use crate::storage::posix::entry::MAX_PATHS;
 use crate::storage::posix::gfid2path::Gfid2Path;
 use crate::storage::posix::handle::{HandlePath, directory_target};
 use crate::types::{Gfid, Name};
-
-/// Links on disk up to which stock keeps a `trusted.gfid2path` of each name (`MAX_GFID2PATH_LINK_SUP` of v10.3).
-const MAX_PATHS: u32 = 500;
 
 /// Longest value of a `trusted.gfid2path`: a gfid, a slash, a name.
 pub(super) const PATH_VALUE: usize = 36 + 1 + Name::MAX;

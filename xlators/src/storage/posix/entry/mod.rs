@@ -207,7 +207,10 @@ impl Brick {
 
     /// Drops a draft that is not needed.
     fn drop_draft(&self, draft: &CStr) {
-        if let Err(errno) = self.sys.unlink_at(self.temp_dir.fd(), draft, AtFlags::empty()) {
+        let dropped = self.sys.unlink_at(self.temp_dir.fd(), draft, AtFlags::empty());
+        if let Err(errno) = dropped
+            && errno != Errno::NOENT
+        {
             tracing::warn!(?draft, %errno, "cannot remove a temporary name; the next start will");
         }
     }

@@ -96,10 +96,13 @@ fn settle(brick: &Brick, gfid: Gfid, intent: &Intent) -> bool {
                 brick.at_handle(gfid, |dot, path| brick.sys.link_at(dir.fd(), name.as_c_str(), dot, path));
             report(gfid, linked) | settle_paths(brick, gfid, intent)
         }
-        Ok(Handle::Symlink) if brick.open_dir(gfid).is_err() => report(gfid, brick.remove_handle(gfid)),
+        Ok(Handle::Symlink) => match brick.open_dir(gfid) {
+            Ok(_) => false,
+            Err(Errno::NOENT | Errno::STALE | Errno::NOTDIR) => report(gfid, brick.remove_handle(gfid)),
+            Err(errno) => report(gfid, Err(errno)),
+        },
         Ok(Handle::Object(stat)) if stat.nlink == 1 => report(gfid, brick.remove_handle(gfid)),
         Ok(Handle::Object(_)) => settle_paths(brick, gfid, intent),
-        Ok(Handle::Symlink) => false,
         Err(errno) => report(gfid, Err(errno)),
     }
 }
