@@ -59,7 +59,9 @@ impl Handles {
             }
             // Every start makes them.
             Err(Errno::NOENT) => {}
-            Err(errno) => inspector.found(path, Gfid::NULL, What::Unreadable, errno.to_string(), |_| Ok(false)),
+            Err(errno) => {
+                inspector.found(path, Gfid::NULL, What::Unreadable, errno.to_string(), |_| Ok(false))
+            }
         }
         true
     }
@@ -78,7 +80,9 @@ impl Handles {
             Ok(_) | Err(Errno::NOTDIR | Errno::LOOP) => {
                 inspector.found(path, Gfid::NULL, What::NotAHandle, "", |_| Ok(false));
             }
-            Err(errno) => inspector.found(path, Gfid::NULL, What::Unreadable, errno.to_string(), |_| Ok(false)),
+            Err(errno) => {
+                inspector.found(path, Gfid::NULL, What::Unreadable, errno.to_string(), |_| Ok(false))
+            }
         }
     }
 }
@@ -105,8 +109,9 @@ impl Inspector {
             return;
         }
         match self.brick.stat_handle(gfid) {
-            Ok(stat) if self.is_recent(gfid, stat.ctime) => {}
-            Ok(stat) if stat.is_dir() => self.found(path, gfid, What::NotAHandle, "a directory", |_| Ok(false)),
+            Ok(stat) if stat.is_dir() => {
+                self.found(path, gfid, What::NotAHandle, "a directory", |_| Ok(false))
+            }
             Ok(stat) if stat.nlink == 1 => self.lonely(path, gfid, &stat),
             Ok(stat) => {
                 self.expected_names += u64::from(stat.nlink - 1);
@@ -119,7 +124,7 @@ impl Inspector {
                     self.found(path, gfid, What::HandleOfAnother, detail, |_| Ok(false));
                 }
             }
-            Err(Errno::NOENT) if self.before.is_some() => {}
+            Err(Errno::NOENT) if self.online => {}
             Err(errno) => self.found(path, gfid, What::Unreadable, errno.to_string(), |_| Ok(false)),
         }
     }
@@ -134,7 +139,9 @@ impl Inspector {
             true => match self.brick.open_dir(gfid) {
                 Ok(_) => return,
                 // Found while the root's handle is broken, this says nothing.
-                Err(Errno::NOENT | Errno::STALE | Errno::NOTDIR) if !self.root_is_lost => What::DanglingHandle,
+                Err(Errno::NOENT | Errno::STALE | Errno::NOTDIR) if !self.root_is_lost => {
+                    What::DanglingHandle
+                }
                 Err(_) if self.root_is_lost => return,
                 Err(errno) => {
                     return self.found(path, gfid, What::Unreadable, errno.to_string(), |_| Ok(false));
@@ -142,16 +149,37 @@ impl Inspector {
             },
             false => What::OrphanHandle,
         };
+        // A job that makes an object has filled its slot before it makes the handle. So when the slots know nothing of a
+        // handle that was seen before, the job is over, and then the object has its name.
+        if self.online && self.brick.intents.is_busy(gfid) {
+            return;
+        }
         let ino = stat.ino;
         self.found(path, gfid, what, "", |brick| {
             let _object = brick.objects.lock(&[object_key(gfid)]);
             // A fop may have been faster.
             let still = brick.stat_handle(gfid).is_ok_and(|stat| stat.nlink == 1 && stat.ino == ino);
-            if !still || (what == What::DanglingHandle && brick.open_dir(gfid).is_ok()) {
+            if !still || (what == What::DanglingHandle && !leads_nowhere(brick, gfid)) {
                 return Ok(false);
             }
             let handle = HandlePath::new(gfid);
             brick.sys.unlink_at(brick.dot.fd(), handle.as_c_str(), AtFlags::empty()).map(|()| true)
         });
     }
+}
+
+/// Whether a directory's handle leads to none, and not only because a directory on the way is being renamed. On a brick that
+/// never comes to rest the answer is no.
+fn leads_nowhere(brick: &Brick, gfid: Gfid) -> bool {
+    for _ in 0..1000 {
+        let before = brick.intents.quiet();
+        if !matches!(brick.open_dir(gfid), Err(Errno::NOENT | Errno::STALE | Errno::NOTDIR)) {
+            return false;
+        }
+        if before.is_some() && before == brick.intents.quiet() {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    false
 }

@@ -16,7 +16,6 @@ use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kiln_uring::sys::Timespec;
 use kiln_uring::{Errno, Sys};
 use serde::Serialize;
 
@@ -193,7 +192,7 @@ pub fn check(options: CheckOptions, progress: &mut dyn FnMut(Progress)) -> Resul
     loop {
         let more = names.step(&mut inspector) || handles.step(&mut inspector);
         steps = steps.wrapping_add(1);
-        if steps % 1024 == 0 || !more {
+        if steps.is_multiple_of(1024) || !more {
             progress(inspector.progress());
         }
         if !more {
@@ -210,8 +209,8 @@ pub(super) struct Inspector {
     brick: Arc<Brick>,
     repair: bool,
     gfid2path: bool,
-    /// On a running brick: objects that changed since then are left alone, as their fops look after them.
-    before: Option<Timespec>,
+    /// Whether the brick is being served: objects that fops are at work on are left alone.
+    online: bool,
     pub(super) report: CheckReport,
     /// Stale paths that were told already: each name of a file meets them.
     told: HashSet<(Gfid, Vec<u8>)>,
@@ -229,23 +228,29 @@ pub(super) struct Inspector {
 impl Inspector {
     pub(super) fn new(brick: Arc<Brick>, repair: bool, gfid2path: bool) -> Self {
         let report = CheckReport::default();
-        Self { brick, repair, gfid2path, before: None, report, told: HashSet::new(), undecided: Vec::new(), lost_directories: false, root_is_lost: false, expected_names: 0 }
+        Self {
+            brick,
+            repair,
+            gfid2path,
+            online: false,
+            report,
+            told: HashSet::new(),
+            undecided: Vec::new(),
+            lost_directories: false,
+            root_is_lost: false,
+            expected_names: 0,
+        }
     }
 
-    /// For a brick that is being served since `since`.
-    pub(super) fn online(brick: Arc<Brick>, since: Timespec) -> Self {
+    /// For a brick that is being served.
+    pub(super) fn online(brick: Arc<Brick>) -> Self {
         let gfid2path = brick.settings().gfid2path;
-        Self { before: Some(since), ..Self::new(brick, true, gfid2path) }
+        Self { online: true, ..Self::new(brick, true, gfid2path) }
     }
 
     fn progress(&self) -> Progress {
         let CheckReport { directories, names, handles, total, .. } = self.report;
         Progress { names: directories + names, handles, findings: total }
-    }
-
-    /// Whether an object is left alone, because a fop may be at work on it.
-    fn is_recent(&self, gfid: Gfid, ctime: Timespec) -> bool {
-        self.before.is_some_and(|since| ctime >= since || self.brick.intents.is_busy(gfid))
     }
 
     /// Notes a finding, and mends it if that is wanted and possible.
@@ -269,7 +274,7 @@ impl Inspector {
         self.report.total += 1;
         self.report.repaired += u64::from(repaired);
         let path = path.into();
-        if self.before.is_some() {
+        if self.online {
             tracing::info!(%gfid, path, repaired, "scrub: {}", what.words());
         }
         if self.report.findings.len() < MOST_FINDINGS {
@@ -335,10 +340,12 @@ impl Inspector {
             listed.map_err(|errno| CheckError::List { what: "a directory in .glusterfs", errno })?;
             if self.repair {
                 let removed = super::entry::recovery::empty(&brick, &dir);
-                let removed = removed.map_err(|errno| CheckError::List { what: "a directory in .glusterfs", errno })?;
+                let removed =
+                    removed.map_err(|errno| CheckError::List { what: "a directory in .glusterfs", errno })?;
                 self.report.repaired += removed as u64;
                 let prefix = format!(".glusterfs/{text}/");
-                let ours = self.report.findings.iter_mut().filter(|finding| finding.path.starts_with(&prefix));
+                let ours =
+                    self.report.findings.iter_mut().filter(|finding| finding.path.starts_with(&prefix));
                 ours.for_each(|finding| finding.repaired = true);
             }
         }

@@ -74,7 +74,7 @@ impl Names {
                     level.waiting = entries.into();
                 }
                 // On a running brick it may have been removed.
-                Err(Errno::NOENT) if inspector.before.is_some() => return self.up(inspector),
+                Err(Errno::NOENT) if inspector.online => return self.up(inspector),
                 Err(errno) => {
                     let detail = errno.to_string();
                     inspector.found(shown(&self.path), level.gfid, What::Unreadable, detail, |_| Ok(false));
@@ -107,13 +107,15 @@ impl Names {
                 let dir = Arc::clone(&self.dir);
                 inspector.entry(&Entry { parent, dir: &dir, name, path: &path, stat })
             }
-            Err(Errno::NOENT) if inspector.before.is_some() => None,
+            Err(Errno::NOENT) if inspector.online => None,
             Err(errno) => {
                 inspector.found(path, Gfid::NULL, What::Unreadable, errno.to_string(), |_| Ok(false));
                 None
             }
         };
-        match down.and_then(|(gfid, ino)| Some((gfid, ino, inspector.brick.open_subdir(&self.dir, name).ok()?))) {
+        match down
+            .and_then(|(gfid, ino)| Some((gfid, ino, inspector.brick.open_subdir(&self.dir, name).ok()?)))
+        {
             Some((gfid, ino, dir)) => {
                 let path = self.path.len();
                 self.levels.push(Level { gfid, ino, path, offset: 0, waiting: VecDeque::new() });
@@ -160,7 +162,10 @@ pub(super) fn list_all(brick: &Brick, dir: &File, mut each: impl FnMut(&CStr)) -
         let entries = brick.sys.read_dir(dir.fd(), offset, CHUNK)?;
         let Some(last) = entries.last() else { return Ok(()) };
         offset = last.offset;
-        entries.iter().filter(|entry| !matches!(entry.name.as_bytes(), b"." | b"..")).for_each(|entry| each(&entry.name));
+        entries
+            .iter()
+            .filter(|entry| !matches!(entry.name.as_bytes(), b"." | b".."))
+            .for_each(|entry| each(&entry.name));
     }
 }
 
@@ -174,9 +179,11 @@ impl Inspector {
         let down = |gfid| is_dir.then_some((gfid, entry.stat.ino));
         let gfid = match brick.gfid_of(target) {
             Ok(gfid) if !gfid.is_null() && !gfid.is_root() => gfid,
-            Err(Errno::NOENT) if self.before.is_some() => return None,
+            Err(Errno::NOENT) if self.online => return None,
             // The file system's own, where the brick is a whole file system.
-            Err(Errno::NODATA) if entry.parent.is_root() && entry.name.as_bytes() == b"lost+found" => return None,
+            Err(Errno::NODATA) if entry.parent.is_root() && entry.name.as_bytes() == b"lost+found" => {
+                return None;
+            }
             Err(Errno::NODATA) => {
                 // A lookup will bring a gfid, the same for all bricks of a replica set.
                 self.found(entry.path, Gfid::NULL, What::NoGfid, "the next lookup mends it", |_| Ok(false));

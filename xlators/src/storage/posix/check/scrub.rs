@@ -29,7 +29,7 @@ struct Scrub {
 
 impl Scrub {
     fn new(brick: &Arc<Brick>) -> Self {
-        let mut inspector = Inspector::online(Arc::clone(brick), brick.started);
+        let mut inspector = Inspector::online(Arc::clone(brick));
         // Without it no directory is found by its gfid.
         inspector.root();
         Self { names: Names::new(brick), handles: Handles::new(), inspector }

@@ -58,8 +58,16 @@ type Damage = (fn(&Arc<dyn Sys>, i32), &'static [What], bool);
 fn damage_is_found_and_mended() {
     const NONE: AtFlags = AtFlags::empty();
     let table: &[Damage] = &[
-        (|sys, root| sys.unlink_at(root, &handle(gfid(2)), NONE).unwrap(), &[What::NoHandle, What::NoHandle], true),
-        (|sys, root| sys.unlink_at(root, &handle(gfid(1)), NONE).unwrap(), &[What::WrongDirectoryHandle], true),
+        (
+            |sys, root| sys.unlink_at(root, &handle(gfid(2)), NONE).unwrap(),
+            &[What::NoHandle, What::NoHandle],
+            true,
+        ),
+        (
+            |sys, root| sys.unlink_at(root, &handle(gfid(1)), NONE).unwrap(),
+            &[What::WrongDirectoryHandle],
+            true,
+        ),
         (
             |sys, root| {
                 let to = kiln_uring::RenameFlags::empty();
@@ -102,7 +110,11 @@ fn damage_is_found_and_mended() {
             &[What::NotAHandle],
             false,
         ),
-        (|sys, root| sys.mknod_at(root, c".glusterfs/unlink/x", libc::S_IFREG, 0).unwrap(), &[What::Parked], true),
+        (
+            |sys, root| sys.mknod_at(root, c".glusterfs/unlink/x", libc::S_IFREG, 0).unwrap(),
+            &[What::Parked],
+            true,
+        ),
         (
             |sys, root| {
                 sys.mkdir_at(root, c".glusterfs/kiln-temp", 0o700).unwrap();
