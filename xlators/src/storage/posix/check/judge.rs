@@ -190,7 +190,10 @@ impl Check<'_> {
             Ok(None | Some(Found::Clean)) => return,
             Ok(Some(Found::Unfinished(intents))) if intents.is_empty() => return,
             Ok(Some(Found::Unfinished(intents))) => {
-                format!("the brick's process ended in the middle of {} operations; its next start mends that", intents.len())
+                format!(
+                    "the brick's process ended in the middle of {} operations; its next start mends that",
+                    intents.len()
+                )
             }
             Ok(Some(Found::Unknown)) => {
                 "the brick was not stopped in good order; its next start looks through all of it".into()

@@ -140,7 +140,6 @@ impl Check<'_> {
     // --- directories ---------------------------------------------------------------------------------------------------
 
     fn directory(&mut self, spot: &mut Spot<'_>) -> Option<Gfid> {
-        self.report.names += 1;
         self.report.objects += 1;
         self.report.directories += 1;
         let gfid = self.gfid(spot)?;

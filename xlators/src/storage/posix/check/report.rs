@@ -125,7 +125,7 @@ pub struct CheckReport {
     pub files: u64,
     /// Symbolic links, fifos, sockets, devices.
     pub other: u64,
-    /// Names, directories' included.
+    /// Names of what is no directory.
     pub names: u64,
     /// Handles, the root's included.
     pub handles: u64,

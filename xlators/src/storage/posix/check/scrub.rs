@@ -2,25 +2,26 @@
 //! it is in service.
 //!
 //! It mends what an interrupted operation can have left: handles of objects without a name, handles of directories that are
-//! not there, names without a handle. It goes by the handles, not by the tree, as names move under its feet: each handle of
+//! not there, names without a handle or `trusted.gfid2path`, and such of names that are gone. It goes by the handles, not by the tree, as names move under its feet: each handle of
 //! a directory leads to a list of names, wherever the directory is by then. Whatever looks wrong is looked at again under
 //! the stripes that the fops take, and left alone when a slot of the intents tells that a fop is at work on it.
 //!
 //! It works in batches with rests between them, so that fops hardly notice. Until it has come to its end, the intents say
-//! so, and a brick that is stopped before begins again at its next start. The rest (gfids, `trusted.gfid2path`, links too
-//! many) is for the offline check.
+//! so, and a brick that is stopped before begins again at its next start. The rest (objects without gfid, two with the same,
+//! links too many) is for the offline check.
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kiln_uring::sys::{How, OpenFlags, Stat, XattrTarget};
+use kiln_uring::sys::{How, OpenFlags, Stat, XattrFlags, XattrTarget};
 use kiln_uring::{Class, Core, Errno, File, Sys, SysResult, Warmth};
 
 use crate::storage::posix::Brick;
 use crate::storage::posix::background;
-use crate::storage::posix::entry::heal;
+use crate::storage::posix::entry::{MAX_PATHS, heal};
+use crate::storage::posix::gfid2path::Gfid2Path;
 use crate::storage::posix::handle::HandlePath;
 use crate::storage::posix::intents::Operation;
 use crate::storage::posix::stripes::{entry_key, object_key};
@@ -41,7 +42,10 @@ const MOST_DANGLING: usize = 1 << 16;
 /// Scrubs the brick, to its end or until the core stops.
 pub async fn run(core: Core, brick: Arc<Brick>) {
     let path = brick.path.display().to_string();
-    tracing::warn!(brick = path, "the brick was not stopped in good order; looking through it in the background");
+    tracing::warn!(
+        brick = path,
+        "the brick was not stopped in good order; looking through it in the background"
+    );
     let mut scrub = Scrub::new(Arc::clone(&brick));
     loop {
         let job = move |_: &dyn Sys| {
@@ -61,10 +65,24 @@ pub async fn run(core: Core, brick: Arc<Brick>) {
         }
     }
     brick.intents.scrubbed();
-    let Summary { handles, names, orphans, dangling, made, failed } = scrub.summary;
-    tracing::info!(brick = path, handles, names, orphans, dangling, made, failed, "looked through the brick");
+    let Summary { handles, names, orphans, dangling, made, paths, failed } = scrub.summary;
+    tracing::info!(
+        brick = path,
+        handles,
+        names,
+        orphans,
+        dangling,
+        made,
+        paths,
+        failed,
+        "looked through the brick"
+    );
     if failed > 0 {
-        tracing::warn!(brick = path, failed, "not everything could be looked at or mended; `kiln check` tells more");
+        tracing::warn!(
+            brick = path,
+            failed,
+            "not everything could be looked at or mended; `kiln check` tells more"
+        );
     }
 }
 
@@ -81,6 +99,8 @@ pub struct Summary {
     pub dangling: u64,
     /// Handles made or rewritten.
     pub made: u64,
+    /// Instances of `trusted.gfid2path` set or removed.
+    pub paths: u64,
     /// What could not be looked at or mended.
     pub failed: u64,
 }
@@ -99,12 +119,16 @@ struct Listing {
 pub(super) struct Scrub {
     brick: Arc<Brick>,
     pub(super) summary: Summary,
-    /// The next of the 65536 directories of handles.
-    next: u32,
+    /// The next of the 256 first-level directories of handles.
+    next: u16,
+    /// Second-level ones that exist, as paths.
+    leaves: Vec<CString>,
     handles: Vec<Gfid>,
     directories: Vec<Gfid>,
     listing: Option<Listing>,
     dangling: Vec<Gfid>,
+    /// Names of the extended attributes of the object at hand.
+    keys: Vec<u8>,
 }
 
 impl Scrub {
@@ -113,10 +137,12 @@ impl Scrub {
             brick,
             summary: Summary::default(),
             next: 0,
+            leaves: Vec::new(),
             handles: Vec::new(),
             directories: vec![Gfid::ROOT],
             listing: None,
             dangling: Vec::new(),
+            keys: vec![0; super::KEYS],
         }
     }
 
@@ -139,8 +165,11 @@ impl Scrub {
         } else if let Some(gfid) = self.handles.pop() {
             let looked = self.handle(gfid);
             self.note(looked);
-        } else if self.next <= 0xffff {
-            let listed = self.leaf();
+        } else if let Some(path) = self.leaves.pop() {
+            let listed = self.leaf(&path);
+            self.note(listed);
+        } else if self.next <= 0xff {
+            let listed = self.first_level();
             self.note(listed);
         } else {
             return self.round();
@@ -160,29 +189,40 @@ impl Scrub {
 
     // --- handles -------------------------------------------------------------------------------------------------------
 
-    /// Lists the next directory of handles.
-    fn leaf(&mut self) -> SysResult<()> {
-        let (first, second) = (self.next >> 8, self.next & 0xff);
+    /// Finds the second-level directories of the next first-level one.
+    fn first_level(&mut self) -> SysResult<()> {
+        let first = format!("{:02x}", self.next);
         self.next += 1;
-        let path = CString::new(format!("{first:02x}/{second:02x}")).unwrap_or_default();
-        let how = How::new(OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW);
-        let fd = self.brick.sys.openat2(self.brick.dot.fd(), &path, how)?;
-        let dir = File::new(Arc::clone(&self.brick.sys), fd);
-        let mut offset = 0;
-        loop {
-            let records = self.brick.sys.read_dir(dir.fd(), offset, LISTING)?;
-            let Some(last) = records.last() else { return Ok(()) };
-            offset = last.offset;
-            let gfids = records.iter().filter_map(|record| Gfid::from_text(record.name.to_bytes()));
-            self.handles.extend(gfids.filter(|gfid| !gfid.is_root() && !gfid.is_null()));
-        }
+        let path = CString::new(first.as_str()).unwrap_or_default();
+        let leaves = &mut self.leaves;
+        each_name(&self.brick, &path, |second| {
+            if let (2, Ok(second)) = (second.to_bytes().len(), second.to_str())
+                && second != ".."
+            {
+                leaves.extend(CString::new(format!("{first}/{second}")));
+            }
+        })
+    }
+
+    /// Lists a directory of handles.
+    fn leaf(&mut self, path: &CStr) -> SysResult<()> {
+        let handles = &mut self.handles;
+        each_name(&self.brick, path, |name| {
+            handles
+                .extend(Gfid::from_text(name.to_bytes()).filter(|gfid| !gfid.is_root() && !gfid.is_null()));
+        })
     }
 
     fn handle(&mut self, gfid: Gfid) -> SysResult<()> {
         self.summary.handles += 1;
         let stat = self.brick.stat_handle(gfid)?;
-        if stat.nlink > 1 || stat.is_dir() {
+        if stat.is_dir() {
             return Ok(());
+        }
+        if stat.nlink > 1 {
+            // A path too many. One too few is noticed with its name.
+            let paths = if self.brick.settings().gfid2path { self.path_keys(gfid)?.len() } else { 0 };
+            return if paths >= stat.nlink as usize { self.drop_stale_paths(gfid) } else { Ok(()) };
         }
         if is_dir_handle(&self.brick, gfid, &stat)? {
             if self.brick.open_dir(gfid).is_ok() {
@@ -240,7 +280,9 @@ impl Scrub {
         match self.brick.parent_of_dir(gfid) {
             Ok((parent, name)) => match self.brick.open_dir(parent) {
                 // It is there: something above it was on the move.
-                Ok(dir) if self.brick.gfid_of(XattrTarget::At(dir.fd(), name.as_c_str())) == Ok(gfid) => return Ok(true),
+                Ok(dir) if self.brick.gfid_of(XattrTarget::At(dir.fd(), name.as_c_str())) == Ok(gfid) => {
+                    return Ok(true);
+                }
                 Ok(_) => {}
                 // Above as well: only when that is sure, not while somebody moves it.
                 Err(_) if self.brick.stat_handle(parent) == Err(Errno::NOENT) => {}
@@ -296,18 +338,26 @@ impl Scrub {
         if self.brick.intents.is_busy(gfid) {
             return Ok(());
         }
-        let made = match stat.is_dir() {
-            true if heal::dir_handle_fits(&self.brick, gfid, parent, name) => return Ok(()),
-            true => heal::set_dir_handle(&self.brick, gfid, parent, dir, name)?,
-            false if self.brick.stat_handle(gfid) != Err(Errno::NOENT) => return Ok(()),
-            false => self.relink(gfid, parent, dir, name)?,
-        };
-        if made {
-            self.summary.made += 1;
-            if stat.is_dir() {
-                // Its handle may be among those that have been passed by.
+        if stat.is_dir() {
+            if !heal::dir_handle_fits(&self.brick, gfid, parent, name)
+                && heal::set_dir_handle(&self.brick, gfid, parent, dir, name)?
+            {
+                self.summary.made += 1;
+                // It may be among those that have been passed by.
                 self.directories.push(gfid);
             }
+            return Ok(());
+        }
+        if self.brick.stat_handle(gfid) == Err(Errno::NOENT) && self.relink(gfid, parent, dir, name)? {
+            self.summary.made += 1;
+        }
+        if self.brick.settings().gfid2path
+            && stat.nlink <= MAX_PATHS
+            && self.add_path(gfid, parent, dir, name)?
+        {
+            self.summary.paths += 1;
+            // A name that has moved leaves one behind.
+            self.drop_stale_paths(gfid)?;
         }
         Ok(())
     }
@@ -319,8 +369,12 @@ impl Scrub {
         if self.brick.gfid_of(XattrTarget::At(dir.fd(), name.as_c_str())) != Ok(gfid) {
             return Ok(false);
         }
-        let _intent = self.brick.intents.fill(Operation::Heal, [gfid, Gfid::NULL], [Some((parent, name)), None]);
-        match self.brick.at_handle(gfid, |dot, path| self.brick.sys.link_at(dir.fd(), name.as_c_str(), dot, path)) {
+        let _intent =
+            self.brick.intents.fill(Operation::Heal, [gfid, Gfid::NULL], [Some((parent, name)), None]);
+        match self
+            .brick
+            .at_handle(gfid, |dot, path| self.brick.sys.link_at(dir.fd(), name.as_c_str(), dot, path))
+        {
             Ok(()) => {
                 tracing::info!(%gfid, %parent, %name, "made a missing handle");
                 Ok(true)
@@ -328,6 +382,83 @@ impl Scrub {
             Err(Errno::EXIST) => Ok(false),
             Err(errno) => Err(errno),
         }
+    }
+}
+
+// --- gfid2path ---------------------------------------------------------------------------------------------------------
+
+impl Scrub {
+    /// Sets the missing `trusted.gfid2path` of a name, if it is still missing and the name still this object's.
+    fn add_path(&self, gfid: Gfid, parent: Gfid, dir: &File, name: &Name) -> SysResult<bool> {
+        let own = Gfid2Path::new(parent, name);
+        let target = XattrTarget::At(dir.fd(), name.as_c_str());
+        let is_missing = || match self.brick.sys.getxattr(target, &own.key, &mut []) {
+            Err(Errno::NODATA) => Ok(true),
+            found => found.map(|_| false),
+        };
+        if !is_missing()? {
+            return Ok(false);
+        }
+        let _name = self.brick.entries.lock(&[entry_key(parent, name.as_bytes())]);
+        let _object = self.brick.objects.lock(&[object_key(gfid)]);
+        if self.brick.gfid_of(target) != Ok(gfid) || !is_missing()? {
+            return Ok(false);
+        }
+        self.brick.sys.setxattr(target, &own.key, &own.value, XattrFlags::CREATE)?;
+        tracing::info!(%gfid, %parent, %name, "set a missing trusted.gfid2path");
+        Ok(true)
+    }
+
+    /// The keys of an object's paths.
+    fn path_keys(&mut self, gfid: Gfid) -> SysResult<Vec<CString>> {
+        let path = HandlePath::new(gfid);
+        let target = XattrTarget::At(self.brick.dot.fd(), path.as_c_str());
+        let len = self.brick.sys.listxattr(target, &mut self.keys)?;
+        let keys = self.keys[..len].split(|byte| *byte == 0).filter(|key| Gfid2Path::is_key(key));
+        Ok(keys.filter_map(|key| CString::new(key).ok()).collect())
+    }
+
+    /// Removes those that name something else than this object.
+    fn drop_stale_paths(&mut self, gfid: Gfid) -> SysResult<()> {
+        let brick = Arc::clone(&self.brick);
+        // Whoever adds or removes a path or its name holds it, but for objects in the making.
+        let _object = brick.objects.lock(&[object_key(gfid)]);
+        let path = HandlePath::new(gfid);
+        let target = XattrTarget::At(brick.dot.fd(), path.as_c_str());
+        let stat = brick.stat_handle(gfid)?;
+        if brick.intents.is_busy(gfid) {
+            return Ok(());
+        }
+        for key in self.path_keys(gfid)? {
+            if is_stale(&brick, target, &key, &stat)? {
+                brick.sys.removexattr(target, &key)?;
+                self.summary.paths += 1;
+                tracing::info!(%gfid, ?key, "removed a stale trusted.gfid2path");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a path names nothing, or something else than the object of `stat`. One that leads through a directory which
+/// cannot be found now (somebody may be moving it) is not.
+fn is_stale(brick: &Brick, target: XattrTarget<'_>, key: &CStr, stat: &Stat) -> SysResult<bool> {
+    let mut value = [0; super::object::PATH_VALUE];
+    let len = match brick.sys.getxattr(target, key, &mut value) {
+        Err(Errno::RANGE) => return Ok(true),
+        len => len?,
+    };
+    let Some((parent, name)) = Gfid2Path::parse(&value[..len]) else { return Ok(true) };
+    if Gfid2Path::new(parent, &name).key.as_c_str() != key {
+        return Ok(true);
+    }
+    match brick.open_dir(parent) {
+        Ok(dir) => match brick.sys.stat_at(dir.fd(), name.as_c_str()) {
+            Ok(entry) => Ok((entry.dev, entry.ino) != (stat.dev, stat.ino)),
+            Err(Errno::NOENT) => Ok(true),
+            Err(errno) => Err(errno),
+        },
+        Err(_) => Ok(brick.stat_handle(parent) == Err(Errno::NOENT)),
     }
 }
 
@@ -341,6 +472,19 @@ fn is_dir_handle(brick: &Brick, gfid: Gfid, stat: &Stat) -> SysResult<bool> {
         Err(Errno::NODATA) => Ok(true),
         Ok(_) | Err(Errno::IO) => Ok(false),
         Err(errno) => Err(errno),
+    }
+}
+
+/// All names in a directory of `.glusterfs`.
+fn each_name(brick: &Brick, path: &CStr, mut each: impl FnMut(&CStr)) -> SysResult<()> {
+    let how = How::new(OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW);
+    let dir = File::new(Arc::clone(&brick.sys), brick.sys.openat2(brick.dot.fd(), path, how)?);
+    let mut offset = 0;
+    loop {
+        let records = brick.sys.read_dir(dir.fd(), offset, LISTING)?;
+        let Some(last) = records.last() else { return Ok(()) };
+        offset = last.offset;
+        records.iter().for_each(|record| each(&record.name));
     }
 }
 

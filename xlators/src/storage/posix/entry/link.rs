@@ -117,7 +117,8 @@ fn link_held(
         return Err(Errno::MLINK.into());
     }
     let _intent = brick.intents.fill(Operation::Link, [gfid, way.victim], [Some(spot.named()), None]);
-    let path = (settings.gfid2path && stat.nlink <= MAX_PATHS).then(|| Gfid2Path::new(spot.parent, &spot.name));
+    let path =
+        (settings.gfid2path && stat.nlink <= MAX_PATHS).then(|| Gfid2Path::new(spot.parent, &spot.name));
     let mut added = false;
     if let Some(path) = &path {
         match brick.sys.setxattr(target, &path.key, &path.value, XattrFlags::CREATE) {

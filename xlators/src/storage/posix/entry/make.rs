@@ -123,13 +123,24 @@ fn known_object(brick: &Brick, gfid: Gfid) -> bool {
         Ok(stat) => !(stat.is_symlink() && stat.nlink == 1),
         Err(_) => brick
             .at_handle(gfid, |dot, path| {
-                brick.sys.rename_at(brick.unlink_dir.fd(), &gfid_name(gfid), dot, path, RenameFlags::NOREPLACE)
+                brick.sys.rename_at(
+                    brick.unlink_dir.fd(),
+                    &gfid_name(gfid),
+                    dot,
+                    path,
+                    RenameFlags::NOREPLACE,
+                )
             })
             .is_ok(),
     }
 }
 
-fn make_new(brick: &Arc<Brick>, new: &New, kind: &Kind, way: Option<&InTheWay<'_>>) -> FopResult<reply::Made> {
+fn make_new(
+    brick: &Arc<Brick>,
+    new: &New,
+    kind: &Kind,
+    way: Option<&InTheWay<'_>>,
+) -> FopResult<reply::Made> {
     let spot = &new.spot;
     let before = brick.attrs_of_fd(spot.parent, &spot.dir)?;
     let victim = way.map_or(Gfid::NULL, |way| way.victim);
@@ -257,7 +268,9 @@ fn move_in(brick: &Brick, spot: &Spot, temp: &std::ffi::CStr) -> SysResult<()> {
         // directory replaces nothing but an empty directory.
         Err(Errno::INVAL) => match brick.sys.stat_at(to, name) {
             Ok(_) => Err(Errno::EXIST),
-            Err(Errno::NOENT) => brick.sys.rename_at(from, temp, to, name, RenameFlags::empty()).map_err(in_parent),
+            Err(Errno::NOENT) => {
+                brick.sys.rename_at(from, temp, to, name, RenameFlags::empty()).map_err(in_parent)
+            }
             Err(errno) => Err(errno),
         },
         moved => moved.map_err(in_parent),

@@ -150,7 +150,11 @@ impl Brick {
     }
 
     /// Does something at the place of a handle; its directory is made when it is missing.
-    pub(super) fn at_handle<T>(&self, gfid: Gfid, act: impl Fn(RawFd, &CStr) -> SysResult<T>) -> SysResult<T> {
+    pub(super) fn at_handle<T>(
+        &self,
+        gfid: Gfid,
+        act: impl Fn(RawFd, &CStr) -> SysResult<T>,
+    ) -> SysResult<T> {
         let handle = HandlePath::new(gfid);
         match act(self.dot.fd(), handle.as_c_str()) {
             Err(Errno::NOENT) => {}

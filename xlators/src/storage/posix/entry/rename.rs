@@ -38,7 +38,8 @@ impl Posix {
         let warmth = if old_warmth == Warmth::Warm { new_warmth } else { old_warmth };
         let parents = [old.parent, new.parent];
         let job = Rename { old, new, victim, flags, times: *call.times(), xdata };
-        let renamed = self.run_waiting(Class::EntryChange, warmth, move |brick, wait| job.run(brick, wait)).await;
+        let renamed =
+            self.run_waiting(Class::EntryChange, warmth, move |brick, wait| job.run(brick, wait)).await;
         let renamed = self.after(&parents, renamed)?;
         if let Some(gone) = renamed.gone {
             self.drop_directory(gone);
@@ -102,7 +103,8 @@ impl Rename {
         let objects = [object_key(gfid), victim.map_or(object_key(gfid), |(gfid, _)| object_key(gfid))];
         let _objects = brick.objects.take(&objects, wait)?;
         // Links may have come and gone while we waited, the objects under the names not.
-        let again = |spot: &Spot, old: Stat| brick.sys.stat_at(spot.dir.fd(), spot.name.as_c_str()).unwrap_or(old);
+        let again =
+            |spot: &Spot, old: Stat| brick.sys.stat_at(spot.dir.fd(), spot.name.as_c_str()).unwrap_or(old);
         let stat = again(&self.old, stat);
         let victim = victim.map(|(gfid, stat)| (gfid, again(&self.new, stat)));
         Ok(self.run_held(brick, gfid, stat, victim))

@@ -2,4 +2,5 @@
 
 mod bench;
 mod kinds;
+mod scrubbing;
 mod whole;

@@ -102,7 +102,10 @@ fn killed_after_any_call() {
             if now != before || !heals(&scene) {
                 assert_clean_unless(&fs, &when, steal);
             }
-            assert!(now == before || now == after || steal, "{when}: {result:?}\nnow {now:#?}\nbefore {before:#?}\nafter {after:#?}");
+            assert!(
+                now == before || now == after || steal,
+                "{when}: {result:?}\nnow {now:#?}\nbefore {before:#?}\nafter {after:#?}"
+            );
             // A lookup that cannot make a directory's handle answers all the same.
             if result.is_ok() && !heals(&scene) {
                 assert_eq!(now, after, "{when}: it was reported to have happened");
@@ -141,7 +144,9 @@ fn out_of_space_at_any_call() {
                     // Once the directory in its place is gone there is no way back; a lookup makes the handle.
                     Ok(()) if scene.name == "rename a directory over an empty one" => {}
                     Ok(()) if heals(&scene) => {}
-                    Ok(()) => assert!(is_nearly(&now, &after), "{when}: worked\nnow {now:#?}\nafter {after:#?}"),
+                    Ok(()) => {
+                        assert!(is_nearly(&now, &after), "{when}: worked\nnow {now:#?}\nafter {after:#?}")
+                    }
                     // A lookup that cannot make a handle says so, and has given the gfid.
                     Err(_) if heals(&scene) => {}
                     Err(error) => {
@@ -165,7 +170,8 @@ fn without_times(lines: &[String]) -> Vec<String> {
 }
 
 fn without(lines: &[String], key: &str) -> Vec<String> {
-    let strip = |line: &String| line.split(' ').filter(|word| !word.starts_with(key)).collect::<Vec<_>>().join(" ");
+    let strip =
+        |line: &String| line.split(' ').filter(|word| !word.starts_with(key)).collect::<Vec<_>>().join(" ");
     lines.iter().map(strip).collect()
 }
 

@@ -4,10 +4,10 @@ use kiln_uring::sys::{Stat, XattrTarget};
 
 use crate::fop::request;
 use crate::keys;
+use crate::storage::posix::Brick;
 use crate::storage::posix::gfid2path::Gfid2Path;
 use crate::storage::posix::handle::{HandlePath, gfid_name};
 use crate::storage::posix::testkit::*;
-use crate::storage::posix::Brick;
 use crate::types::{Gfid, IaType, Loc, Value, Xdata};
 
 const ROOT: Gfid = Gfid::ROOT;
@@ -55,7 +55,7 @@ fn new_objects_look_like_stock_s() {
                 wanted.push(Gfid2Path::new(ROOT, &name(kind)).key.into_string().unwrap());
             }
             assert_eq!(attrs, wanted, "{kind}");
-            assert_eq!(brick.intents.is_busy(id), false);
+            assert!(!brick.intents.is_busy(id));
         }
         let device = client.find("char").await.unwrap().iatt;
         assert_eq!(device.rdev, 3 << 32 | 4);
@@ -82,7 +82,10 @@ fn times_come_from_the_caller() {
         assert_eq!(made.postparent.ctime.sec, 100);
         assert!(brick.xattr(ROOT, keys::MDATA).is_some());
         let made = client.at(200).create(create(gfid(1), "f", gfid(2))).await.unwrap();
-        assert_eq!((made.iatt.atime.sec, made.preparent.mtime.sec, made.postparent.mtime.sec), (200, 100, 200));
+        assert_eq!(
+            (made.iatt.atime.sec, made.preparent.mtime.sec, made.postparent.mtime.sec),
+            (200, 100, 200)
+        );
         // Backwards does not go.
         let gone = client.at(150).unlink(unlink(gfid(1), "f")).await.unwrap();
         assert_eq!(gone.postparent.mtime.sec, 200);
@@ -112,7 +115,9 @@ fn links_and_unlinks_keep_count() {
         let told = |key| gone.xdata.get(key).and_then(Value::as_u64);
         assert_eq!((told(keys::LINK_COUNT), told(keys::RESPONSE_LINK_COUNT)), (Some(2), Some(2)));
         assert_eq!(told(keys::FILE_BLOCK_COUNT), Some(0));
-        assert!(matches!(gone.xdata.get(keys::IATT_IN_XATTR), Some(Value::Iatt(iatt)) if iatt.gfid == gfid(1)));
+        assert!(
+            matches!(gone.xdata.get(keys::IATT_IN_XATTR), Some(Value::Iatt(iatt)) if iatt.gfid == gfid(1))
+        );
         let paths = brick.xattr_names(XattrTarget::At(brick.dot.fd(), HandlePath::new(gfid(1)).as_c_str()));
         let path = Gfid2Path::new(ROOT, &name("g")).key.into_string().unwrap();
         assert_eq!(paths, ["trusted.gfid".to_owned(), path]);
@@ -152,7 +157,10 @@ fn renames_move_handles_and_paths() {
         client.mknod(mknod(gfid(2), "f", gfid(3), libc::S_IFREG | 0o600, 0)).await.unwrap();
         client.mkdir(mkdir(ROOT, "b", gfid(4))).await.unwrap();
         let done = client.rename(rename((ROOT, "a"), (gfid(4), "c"))).await.unwrap();
-        assert_eq!((done.iatt.gfid, done.postoldparent.gfid, done.postnewparent.gfid), (gfid(1), ROOT, gfid(4)));
+        assert_eq!(
+            (done.iatt.gfid, done.postoldparent.gfid, done.postnewparent.gfid),
+            (gfid(1), ROOT, gfid(4))
+        );
         assert_eq!(done.postoldparent.nlink + 1, done.preoldparent.nlink);
         assert_eq!(brick.parent_of_dir(gfid(1)).unwrap(), (gfid(4), name("c")));
         // What is below is reached by its gfid as before.
@@ -186,7 +194,8 @@ fn icreate_and_namelink_make_a_file_in_two_steps() {
     let brick = kit.brick();
     kit.run(async |client| {
         let loc = Loc::object(gfid(1));
-        let made = client.icreate(request::Icreate { loc, mode: 0o600, xdata: gfid_req(gfid(1)) }).await.unwrap();
+        let made =
+            client.icreate(request::Icreate { loc, mode: 0o600, xdata: gfid_req(gfid(1)) }).await.unwrap();
         assert_eq!((made.iatt.gfid, made.iatt.nlink), (gfid(1), 0));
         let loc = Loc::known_entry(gfid(1), ROOT, name("f"));
         client.namelink(request::Namelink { loc, xdata: Xdata::NONE }).await.unwrap();

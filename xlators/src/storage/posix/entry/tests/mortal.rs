@@ -4,11 +4,11 @@ use std::ffi::CStr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use kiln_uring::sys::{
-    AtFlags, DirEntry, How, OpenFlags, RawFd, ReadFlags, RenameFlags, SeekFrom, SharedWords, Stat, StatFs, Sys,
-    SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
-};
 use kiln_uring::Errno;
+use kiln_uring::sys::{
+    AtFlags, DirEntry, How, OpenFlags, RawFd, ReadFlags, RenameFlags, SeekFrom, SharedWords, Stat, StatFs,
+    Sys, SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
+};
 
 /// How the calls go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

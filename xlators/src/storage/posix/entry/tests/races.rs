@@ -27,7 +27,11 @@ fn code<T>(result: FopResult<T>) -> Option<Errno> {
 }
 
 /// Two cores, the caches cold so that some jobs go to helpers and come back in any order.
-fn two_cores(seed: u64, before: impl AsyncFn(Client), race: impl AsyncFn(Client) -> Option<Errno>) -> (Kit, Vec<Option<Errno>>) {
+fn two_cores(
+    seed: u64,
+    before: impl AsyncFn(Client),
+    race: impl AsyncFn(Client) -> Option<Errno>,
+) -> (Kit, Vec<Option<Errno>>) {
     let kit = Kit::new(seed);
     kit.run(async |client| before(client).await);
     kit.fs.as_ref().unwrap().drop_caches();
@@ -118,7 +122,11 @@ async fn trouble(client: Client, thread: u64, next: &AtomicU64) {
             },
             5 => code(client.unlink(unlink(a, &an)).await),
             6 => code(client.rmdir(rmdir(a, &an)).await),
-            7 => code(client.rename(request::Rename { flags: libc::RENAME_EXCHANGE, ..rename((a, &an), (b, &bn)) }).await),
+            7 => code(
+                client
+                    .rename(request::Rename { flags: libc::RENAME_EXCHANGE, ..rename((a, &an), (b, &bn)) })
+                    .await,
+            ),
             _ => code(client.rename(rename((a, &an), (b, &bn))).await),
         };
         let harmless = [

@@ -85,7 +85,11 @@ fn a_killed_process_is_cleaned_up_after() {
         use crate::storage::posix::intents::Operation;
         let names = [Some((ROOT, &d)), Some((ROOT, &e))];
         std::mem::forget(brick.intents.fill(Operation::Rename, [gfid(1), Gfid::NULL], names));
-        std::mem::forget(brick.intents.fill(Operation::Unlink, [gfid(2), Gfid::NULL], [Some((ROOT, &f)), None]));
+        std::mem::forget(brick.intents.fill(
+            Operation::Unlink,
+            [gfid(2), Gfid::NULL],
+            [Some((ROOT, &f)), None],
+        ));
         let root = brick.root.fd();
         sys.rename_at(root, c"d", root, c"e", kiln_uring::RenameFlags::empty()).unwrap();
         sys.unlink_at(root, c"f", kiln_uring::AtFlags::empty()).unwrap();

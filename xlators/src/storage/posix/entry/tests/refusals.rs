@@ -42,7 +42,12 @@ fn the_housekeeping_directory_is_nobody_s_business() {
 fn new_objects_need_a_gfid() {
     let kit = Kit::new(1);
     kit.run(async |client| {
-        for wrong in [Xdata::NONE, gfid_req(Gfid::NULL), gfid_req(ROOT), xdata([(keys::GFID_REQ, Value::Bin(vec![1; 15]))])] {
+        for wrong in [
+            Xdata::NONE,
+            gfid_req(Gfid::NULL),
+            gfid_req(ROOT),
+            xdata([(keys::GFID_REQ, Value::Bin(vec![1; 15]))]),
+        ] {
             let mut req = mkdir(ROOT, "d", gfid(1));
             req.xdata = wrong;
             assert_eq!(errno(client.mkdir(req).await), Errno::INVAL);
@@ -70,10 +75,18 @@ fn nothing_happens_under_a_parent_that_is_gone() {
             client.create(create(ROOT, "there", gfid(3))).await.map(drop).unwrap_or_default();
             assert_eq!(errno(client.create(create(parent, "f", gfid(4))).await), Errno::STALE, "{known}");
             assert_eq!(errno(client.mkdir(mkdir(parent, "f", gfid(4))).await), Errno::STALE, "{known}");
-            assert_eq!(errno(client.symlink(symlink("x", parent, "f", gfid(4))).await), Errno::STALE, "{known}");
+            assert_eq!(
+                errno(client.symlink(symlink("x", parent, "f", gfid(4))).await),
+                Errno::STALE,
+                "{known}"
+            );
             assert_eq!(errno(client.link(link(gfid(3), parent, "f")).await), Errno::STALE, "{known}");
             assert_eq!(errno(client.unlink(unlink(parent, "f")).await), Errno::STALE, "{known}");
-            assert_eq!(errno(client.rename(rename((ROOT, "there"), (parent, "f"))).await), Errno::STALE, "{known}");
+            assert_eq!(
+                errno(client.rename(rename((ROOT, "there"), (parent, "f"))).await),
+                Errno::STALE,
+                "{known}"
+            );
             assert_eq!(kit.brick().handle_links(gfid(4)), 0);
         }
     });

@@ -18,13 +18,14 @@ use crate::types::{Dict, Gfid, Value, Xdata};
 
 const ROOT: Gfid = Gfid::ROOT;
 
+type Before = Pin<Box<dyn Future<Output = Vec<FdRef>>>>;
 type Step = Pin<Box<dyn Future<Output = Result<(), FopError>>>>;
 
 /// A scene.
 pub(super) struct Scene {
     pub name: &'static str,
     /// Makes what is there before; the descriptors stay open.
-    pub before: fn(Client, Arc<dyn Sys>) -> Pin<Box<dyn Future<Output = Vec<FdRef>>>>,
+    pub before: fn(Client, Arc<dyn Sys>) -> Before,
     /// The fop.
     pub fop: fn(Client) -> Step,
 }
@@ -113,7 +114,9 @@ fn looking(parent: Gfid, name: &str, gfid: Gfid) -> request::Lookup {
 /// A default ACL: rwx for the owner and user 7, r-x for the group, nothing for others.
 pub(super) fn default_acl() -> Vec<u8> {
     let mut acl = 2_u32.to_le_bytes().to_vec();
-    for (tag, permissions, id) in [(1_u16, 7_u16, u32::MAX), (2, 7, 7), (4, 5, u32::MAX), (16, 7, u32::MAX), (32, 0, u32::MAX)] {
+    for (tag, permissions, id) in
+        [(1_u16, 7_u16, u32::MAX), (2, 7, 7), (4, 5, u32::MAX), (16, 7, u32::MAX), (32, 0, u32::MAX)]
+    {
         acl.extend_from_slice(&tag.to_le_bytes());
         acl.extend_from_slice(&permissions.to_le_bytes());
         acl.extend_from_slice(&id.to_le_bytes());
@@ -127,7 +130,8 @@ async fn giving(client: &Client, sys: &Arc<dyn Sys>) {
     behind(sys, |brick| {
         sys.chown_at(brick, c"d", 40, 50).unwrap();
         sys.chmod_at(brick, c"d", 0o2775).unwrap();
-        sys.setxattr(XattrTarget::At(brick, c"d"), keys::ACL_DEFAULT, &default_acl(), XattrFlags::empty()).unwrap();
+        sys.setxattr(XattrTarget::At(brick, c"d"), keys::ACL_DEFAULT, &default_acl(), XattrFlags::empty())
+            .unwrap();
     });
 }
 
@@ -319,4 +323,3 @@ impl Swap for request::Rename {
 pub(super) fn errno(result: Result<(), FopError>) -> Result<(), Errno> {
     result.map_err(|error| error.errno)
 }
-

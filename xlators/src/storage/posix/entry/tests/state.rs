@@ -30,7 +30,8 @@ fn walk(sys: &Arc<dyn Sys>, path: &str, shown: &str, lines: &mut Vec<String>) {
             }
             let stat = sys.stat_at(dir.fd(), &entry.name).unwrap();
             let shown = format!("{shown}/{name}");
-            let housekeeping = shown.starts_with("/.glusterfs") && stat.is_dir() && !shown.contains("landfill/");
+            let housekeeping =
+                shown.starts_with("/.glusterfs") && stat.is_dir() && !shown.contains("landfill/");
             if !housekeeping {
                 lines.push(describe(sys, &dir, &entry.name, &shown));
             }
@@ -43,7 +44,8 @@ fn walk(sys: &Arc<dyn Sys>, path: &str, shown: &str, lines: &mut Vec<String>) {
 
 fn describe(sys: &Arc<dyn Sys>, dir: &File, name: &CString, shown: &str) -> String {
     let stat = sys.stat_at(dir.fd(), name).unwrap();
-    let mut line = format!("{shown} mode {:o} owner {}:{} links {}", stat.mode, stat.uid, stat.gid, stat.nlink);
+    let mut line =
+        format!("{shown} mode {:o} owner {}:{} links {}", stat.mode, stat.uid, stat.gid, stat.nlink);
     if stat.is_symlink() {
         let target = sys.readlink_at(dir.fd(), name).unwrap();
         write!(line, " -> {}", String::from_utf8_lossy(&target)).unwrap();
