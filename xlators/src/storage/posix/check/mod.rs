@@ -3,11 +3,11 @@
 //!
 //! Three passes over a brick that nobody serves:
 //!
-//! 1. [`handles`] lists `.glusterfs/xx/yy/*` and remembers per gfid which inode the handle is ([`ledger`]): some forty bytes
+//! 1. `handles` lists `.glusterfs/xx/yy/*` and remembers per gfid which inode the handle is (`ledger`): some forty bytes
 //!    per object, and no system call per handle but its share of a listing.
-//! 2. [`walk`] goes through all names below the root and compares each with what the ledger says ([`object`]): four system
-//!    calls per file. What a lookup would mend is mended at once when that is wanted ([`mend`]), while its name is at hand.
-//! 3. [`judge`] looks at what no name has asked for: orphan handles, links too many, stale `trusted.gfid2path`, and what is
+//! 2. `walk` goes through all names below the root and compares each with what the ledger says (`object`): four system
+//!    calls per file. What a lookup would mend is mended at once when that is wanted (`mend`), while its name is at hand.
+//! 3. `judge` looks at what no name has asked for: orphan handles, links too many, stale `trusted.gfid2path`, and what is
 //!    left in the housekeeping directories.
 //!
 //! When a directory cannot be read, its objects look like objects without a name; nothing is then concluded from a name that
@@ -33,7 +33,7 @@ use std::time::Duration;
 use kiln_uring::sys::{How, OpenFlags, XattrTarget};
 use kiln_uring::{Errno, File, Sys, SysResult};
 
-pub use report::{CheckReport, Escaped, Finding, Kind, Tally};
+pub use report::{CheckReport, Escaped, Finding, Kind, MOST_FINDINGS, Tally};
 
 use super::boot::{self, BootError};
 use super::brick::DOT_GLUSTERFS;
@@ -229,7 +229,7 @@ impl Check<'_> {
     /// One more handle or name has been looked at.
     fn step(&mut self) {
         self.done += 1;
-        if self.done % 1024 == 0 {
+        if self.done.is_multiple_of(1024) {
             self.tell();
         }
     }
