@@ -38,7 +38,14 @@ impl SharedWords {
         // SAFETY: the kernel chooses the place, so nothing that exists is mapped over. A number that is not an open file is
         // answered with EBADF.
         let start = unsafe {
-            libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, fd, 0)
+            libc::mmap(
+                std::ptr::null_mut(),
+                bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                fd,
+                0,
+            )
         };
         if start == libc::MAP_FAILED {
             return Err(Errno::from_raw_os_error(

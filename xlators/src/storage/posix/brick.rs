@@ -45,8 +45,6 @@ pub struct Brick {
     pub temp_dir: Arc<File>,
     /// What jobs are about to do.
     pub intents: Intents,
-    /// When it was opened, by the clock that stamps files.
-    pub started: Timespec,
     /// The machine's name, for pathinfo.
     pub host: String,
     /// Locks of names, by [`super::stripes::entry_key`].
@@ -100,7 +98,6 @@ impl Brick {
     #[must_use]
     pub fn new(sys: Arc<dyn Sys>, path: &Path, dirs: super::boot::Directories, intents: Intents, host: String, settings: Settings) -> Self {
         let super::boot::Directories { root, dot, unlink_dir, landfill_dir, temp_dir } = dirs;
-        let started = sys.realtime();
         Self {
             sys,
             path: path.to_owned(),
@@ -110,7 +107,6 @@ impl Brick {
             landfill_dir,
             temp_dir,
             intents,
-            started,
             host,
             entries: Stripes::default(),
             objects: Stripes::default(),

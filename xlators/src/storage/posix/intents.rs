@@ -92,8 +92,8 @@ pub struct Intents {
     words: Arc<SharedWords>,
     /// One bit per slot that is in use.
     used: [AtomicU64; SLOTS.div_ceil(64)],
-    /// Where the next search begins.
-    next: AtomicUsize,
+    /// How often a slot was claimed; also, where the next search begins.
+    claims: AtomicUsize,
 }
 
 /// A filled slot; dropping it empties it.
@@ -133,14 +133,13 @@ impl Intents {
         Ok((this, found))
     }
 
-    /// Slots that nobody reads, for a brick that only the offline check works on.
-    #[must_use]
-    pub fn in_memory() -> Self {
+    /// Slots that do not outlive this process.
+    fn in_memory() -> Self {
         Self::around(Arc::new(SharedWords::simulated(WORDS)))
     }
 
     fn around(words: Arc<SharedWords>) -> Self {
-        Self { words, used: Default::default(), next: AtomicUsize::new(0) }
+        Self { words, used: Default::default(), claims: AtomicUsize::new(0) }
     }
 
     fn word(&self, at: usize) -> &AtomicU64 {
@@ -214,7 +213,12 @@ impl Intents {
     }
 
     /// Writes down what the caller is about to do; it is done, or undone, when the answer is dropped.
-    pub fn fill(&self, operation: Operation, gfids: [Gfid; 2], names: [Option<(Gfid, &Name)>; 2]) -> Filled<'_> {
+    pub fn fill(
+        &self,
+        operation: Operation,
+        gfids: [Gfid; 2],
+        names: [Option<(Gfid, &Name)>; 2],
+    ) -> Filled<'_> {
         let slot = self.claim();
         let first = first_word(slot);
         let mut at = first + 1;
@@ -275,17 +279,23 @@ impl Intents {
             u64::from_le_bytes(bytes)
         });
         (0..SLOTS).map(first_word).any(|first| {
-            let holds = |at| {
-                [0, 1].iter().all(|half| self.word(at + half).load(Ordering::Relaxed) == wanted[*half])
-            };
+            let holds =
+                |at| [0, 1].iter().all(|half| self.word(at + half).load(Ordering::Relaxed) == wanted[*half]);
             self.word(first).load(Ordering::Acquire) != 0 && (holds(first + 1) || holds(first + 3))
         })
+    }
+
+    /// A moment in which no job of this process changes names, if this is one. As long as it answers the same, none has.
+    #[must_use]
+    pub fn quiet(&self) -> Option<usize> {
+        let claims = self.claims.load(Ordering::SeqCst);
+        self.used.iter().all(|used| used.load(Ordering::SeqCst) == 0).then_some(claims)
     }
 
     fn claim(&self) -> usize {
         loop {
             // Cores and helpers start their searches at different places, so that they rarely meet.
-            let start = self.next.fetch_add(1, Ordering::Relaxed);
+            let start = self.claims.load(Ordering::Relaxed);
             for step in 0..self.used.len() {
                 let index = (start + step) % self.used.len();
                 let slots = (SLOTS - index * 64).min(64) as u32;
@@ -294,7 +304,9 @@ impl Intents {
                     continue;
                 }
                 let bit = free.trailing_zeros();
-                if self.used[index].fetch_or(1 << bit, Ordering::Acquire) & (1 << bit) == 0 {
+                if self.used[index].fetch_or(1 << bit, Ordering::SeqCst) & (1 << bit) == 0 {
+                    // After the bit: see `quiet`.
+                    self.claims.fetch_add(1, Ordering::SeqCst);
                     return index * 64 + bit as usize;
                 }
             }
@@ -328,10 +340,11 @@ fn fill(sys: &Arc<dyn Sys>, file: &File, len: usize) -> SysResult<()> {
 /// Which boot of the machine this is; zero where nobody knows.
 fn boot_id(sys: &Arc<dyn Sys>) -> [u64; 2] {
     let mut text = [0; 36];
-    let read = sys.openat2(libc::AT_FDCWD, c"/proc/sys/kernel/random/boot_id", How::default()).and_then(|fd| {
-        let file = File::new(Arc::clone(sys), fd);
-        sys.pread(file.fd(), &mut text, 0, kiln_uring::sys::ReadFlags::empty())
-    });
+    let read =
+        sys.openat2(libc::AT_FDCWD, c"/proc/sys/kernel/random/boot_id", How::default()).and_then(|fd| {
+            let file = File::new(Arc::clone(sys), fd);
+            sys.pread(file.fd(), &mut text, 0, kiln_uring::sys::ReadFlags::empty())
+        });
     let id = if read == Ok(36) { Gfid::from_text(&text).unwrap_or_default() } else { Gfid::NULL };
     let half = |at: usize| {
         let mut bytes = [0; 8];

@@ -50,25 +50,22 @@ impl Posix {
 
     /// Whether this core has not looked at the handle of a directory for some time.
     fn has_unchecked_handle(&self, gfid: Gfid) -> bool {
-        let key = object_key(gfid).rotate_left(1);
-        let unchecked = self.warm.borrow().get(key) == Warmth::Cold && self.directories.borrow().peek(&gfid).is_none();
-        if unchecked {
-            self.warm.borrow_mut().touch(key, self.core.now());
-        }
-        unchecked && !gfid.is_null()
+        let checked = self.warm.borrow().get(checked_key(gfid)) == Warmth::Warm;
+        !checked && !gfid.is_null() && self.directories.borrow().peek(&gfid).is_none()
     }
 
     /// Makes the handle of a directory lead to where the lookup has found it.
     async fn check_dir_handle(&self, gfid: Gfid, parent: Gfid, dir: Arc<File>, name: Name) {
         let (looks, its) = (self.object_warmth(gfid), name.clone());
         let fits = move |brick: &Arc<Brick>| heal::dir_handle_fits(brick, gfid, parent, &its);
-        if self.run(Class::MetadataRead, looks, fits).await {
-            return;
+        if !self.run(Class::MetadataRead, looks, fits).await {
+            let job = move |brick: &Arc<Brick>| heal::set_dir_handle(brick, gfid, parent, &dir, &name);
+            if let Err(errno) = self.run(Class::EntryChange, Warmth::Cold, job).await {
+                tracing::warn!(%gfid, %errno, "cannot make the handle of a directory anew");
+                return;
+            }
         }
-        let job = move |brick: &Arc<Brick>| heal::set_dir_handle(brick, gfid, parent, &dir, &name);
-        if let Err(errno) = self.run(Class::EntryChange, Warmth::Cold, job).await {
-            tracing::warn!(%gfid, %errno, "cannot make the handle of a directory anew");
-        }
+        self.warm.borrow_mut().touch(checked_key(gfid), self.core.now());
     }
 
     async fn lookup_gfid(&self, gfid: Gfid, xdata: Xdata) -> FopResult<reply::Lookup> {
@@ -142,6 +139,11 @@ impl Posix {
         let job = move |brick: &Arc<Brick>| brick.gfid_of(XattrTarget::At(dir.fd(), name.as_c_str()));
         self.run(Class::MetadataRead, warmth, job).await
     }
+}
+
+/// Key of a directory's handle in the warm set: whether it was looked at.
+fn checked_key(gfid: Gfid) -> u64 {
+    object_key(gfid).rotate_left(1)
 }
 
 /// An object that is not there (any more) is ESTALE to every fop but lookup.

@@ -84,6 +84,11 @@ impl Kit {
         Arc::clone(&self.blueprint.layers()[0].shared).downcast().unwrap()
     }
 
+    /// What every core's graph is made from.
+    pub(crate) const fn blueprint(&self) -> &Arc<Blueprint> {
+        &self.blueprint
+    }
+
     /// Runs a test on one core, as root.
     pub(crate) fn run<T>(&self, test: impl AsyncFnOnce(Client) -> T) -> T {
         self.sim.run(|core| {
@@ -116,7 +121,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    fn new(blueprint: &Arc<Blueprint>, core: &Core) -> Self {
+    pub(crate) fn new(blueprint: &Arc<Blueprint>, core: &Core) -> Self {
         let graph = Graph::new(blueprint, core).unwrap();
         Self { graph, caller: Caller { pid: 1000, ..Caller::default() }, times: CallTimes::default() }
     }

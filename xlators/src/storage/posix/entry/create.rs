@@ -36,7 +36,9 @@ impl Posix {
                     // Only of a new file the parent matters.
                     match brick.sys.stat_at(spot.dir.fd(), spot.name.as_c_str()) {
                         Ok(_) => Ok(xdata),
-                        Err(_) => preop::check(brick, &spot.dir, &mut xdata, preop::Asker::Create).map(|()| xdata),
+                        Err(_) => {
+                            preop::check(brick, &spot.dir, &mut xdata, preop::Asker::Create).map(|()| xdata)
+                        }
                     }
                 }
             };
@@ -81,7 +83,8 @@ impl Posix {
         let put = Put { data, offset, xattrs };
         // Contents of any size: not on the core.
         let job = move |brick: &Arc<Brick>| {
-            let (mut made, file) = create(brick, &new, flags, |file| put.store(brick, file, XattrFlags::CREATE))?;
+            let (mut made, file) =
+                create(brick, &new, flags, |file| put.store(brick, file, XattrFlags::CREATE))?;
             if made.iatt.gfid != new.gfid {
                 put.store(brick, &file, XattrFlags::empty())?;
                 made.iatt = brick.attrs_of_fd(made.iatt.gfid, &file)?.iatt;

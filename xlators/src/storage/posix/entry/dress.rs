@@ -74,7 +74,10 @@ impl Brick {
             self.sys.chown_at(dir, path, new.uid, from.gid)?;
         }
         let kind = from.mode & libc::S_IFMT;
-        if kind != libc::S_IFLNK && ((new.uid, from.gid) != (0, 0) || kind == libc::S_IFDIR) && from.mode & SET_ID != 0 {
+        if kind != libc::S_IFLNK
+            && ((new.uid, from.gid) != (0, 0) || kind == libc::S_IFDIR)
+            && from.mode & SET_ID != 0
+        {
             self.sys.chmod_at(dir, path, from.mode & 0o7777)?;
         }
         let acls = [(keys::ACL_ACCESS, &from.access), (keys::ACL_DEFAULT, &from.default)];
@@ -132,7 +135,8 @@ impl Brick {
         use std::sync::atomic::Ordering;
 
         if !self.lacks_tmpfile.load(Ordering::Relaxed) {
-            let how = kiln_uring::How::new((flags & OpenFlags::APPEND) | OpenFlags::TMPFILE | OpenFlags::RDWR);
+            let how =
+                kiln_uring::How::new((flags & OpenFlags::APPEND) | OpenFlags::TMPFILE | OpenFlags::RDWR);
             let how = how.mode(new.mode & 0o7777);
             match self.sys.openat2(new.spot.dir.fd(), c".", how) {
                 Ok(fd) => {
@@ -159,8 +163,7 @@ impl Brick {
         flags: OpenFlags,
         fill: impl Fn(&File) -> SysResult<()>,
     ) -> SysResult<(File, Option<MdataTimes>)> {
-        let inherited =
-            super::inherit::from_parent(self, &new.spot.dir, &parent.stat, new.mode, new.gid)?;
+        let inherited = super::inherit::from_parent(self, &new.spot.dir, &parent.stat, new.mode, new.gid)?;
         let flags = (flags & OpenFlags::APPEND) | OpenFlags::RDWR | OpenFlags::CREAT | OpenFlags::EXCL;
         let how = kiln_uring::How::new(flags).mode(inherited.mode & 0o7777);
         let fd = self.at_handle(new.gfid, |dot, path| self.sys.openat2(dot, path, how))?;
@@ -186,8 +189,7 @@ impl Brick {
         parent: &Attrs,
         make: impl Fn(i32, &std::ffi::CStr, u32) -> SysResult<()>,
     ) -> SysResult<Option<MdataTimes>> {
-        let inherited =
-            super::inherit::from_parent(self, &new.spot.dir, &parent.stat, new.mode, new.gid)?;
+        let inherited = super::inherit::from_parent(self, &new.spot.dir, &parent.stat, new.mode, new.gid)?;
         self.at_handle(new.gfid, |dot, path| make(dot, path, inherited.mode))?;
         let handle = HandlePath::new(new.gfid);
         let finish = || -> SysResult<Option<MdataTimes>> {

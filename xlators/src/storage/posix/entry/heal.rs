@@ -78,7 +78,10 @@ pub fn relink(brick: &Arc<Brick>, gfid: Gfid, parent: Gfid, dir: &File, name: &N
         Err(Errno::EXIST) => {
             let stat = brick.sys.stat_at(dir.fd(), name.as_c_str())?;
             if brick.stat_handle(gfid).is_ok_and(|handle| handle.ino != stat.ino) {
-                brick.damaged(gfid, &format!("entry {name} of {parent} has this gfid, but the handle is another object"));
+                brick.damaged(
+                    gfid,
+                    &format!("entry {name} of {parent} has this gfid, but the handle is another object"),
+                );
             }
         }
         Err(errno) => return Err(errno),

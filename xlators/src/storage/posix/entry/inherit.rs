@@ -26,7 +26,13 @@ const ISGID: u32 = 0o2000;
 ///
 /// # Errors
 /// Those of `getxattr(2)`, absence apart.
-pub(super) fn from_parent(brick: &Brick, dir: &File, parent: &Stat, mode: u32, gid: u32) -> SysResult<Inherited> {
+pub(super) fn from_parent(
+    brick: &Brick,
+    dir: &File,
+    parent: &Stat,
+    mode: u32,
+    gid: u32,
+) -> SysResult<Inherited> {
     let is_dir = mode & libc::S_IFMT == libc::S_IFDIR;
     let mut inherited = Inherited { gid, mode, access: None, default: None };
     if parent.mode & ISGID != 0 {

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use kiln_uring::sys::{XattrFlags, XattrTarget};
-use kiln_uring::{AtFlags, Class, Errno};
+use kiln_uring::sys::{RenameFlags, XattrFlags, XattrTarget};
+use kiln_uring::{Class, Errno, SysResult};
 
+use super::remove::LostName;
 use super::{Spot, in_parent};
 use crate::call::{Call, CallTimes};
 use crate::error::FopResult;
 use crate::fop::{reply, request};
 use crate::keys;
 use crate::storage::posix::gfid2path::Gfid2Path;
-use crate::storage::posix::handle::HandlePath;
+use crate::storage::posix::handle::{HandlePath, gfid_name};
 use crate::storage::posix::intents::Operation;
 use crate::storage::posix::mdata::Role;
-use crate::storage::posix::stripes::{Busy, Wait, object_key};
+use crate::storage::posix::stripes::{Busy, Held, Wait, object_key};
 use crate::storage::posix::{Brick, Posix};
 use crate::types::{Gfid, IaType, Xdata};
 
@@ -42,7 +43,7 @@ impl Posix {
     }
 }
 
-/// Gives `gfid` the name of `spot`. With `force` a distribute link file in the way is removed.
+/// Gives `gfid` the name of `spot`. With `force` it takes the place of a distribute link file.
 pub(super) fn link(
     brick: &Arc<Brick>,
     wait: Wait,
@@ -51,23 +52,58 @@ pub(super) fn link(
     times: &CallTimes,
     force: bool,
 ) -> Result<FopResult<reply::Made>, Busy> {
-    let names = if force { Some(brick.entries.take(&[spot.key()], wait)?) } else { None };
-    let victim = match force {
-        true => brick.gfid_of(spot.target()).unwrap_or(Gfid::NULL),
-        false => Gfid::NULL,
-    };
-    let _objects = brick.objects.take(&[object_key(gfid), object_key(victim)], wait)?;
-    let mut made = link_held(brick, gfid, spot, times);
-    if names.is_some()
-        && made.as_ref().is_err_and(|error| error.errno == Errno::EXIST)
-        && remove_link_file(brick, spot, victim)
-    {
-        made = link_held(brick, gfid, spot, times);
-    }
-    Ok(made)
+    let way = InTheWay::take(brick, wait, gfid, spot, force)?;
+    Ok(link_held(brick, gfid, spot, times, &way))
 }
 
-fn link_held(brick: &Arc<Brick>, gfid: Gfid, spot: &Spot, times: &CallTimes) -> FopResult<reply::Made> {
+/// A distribute link file that may have the name, and the stripes that replacing it takes.
+#[derive(Debug)]
+pub(super) struct InTheWay<'a> {
+    /// Its gfid; null when there is none, or nothing may be replaced.
+    pub victim: Gfid,
+    _name: Option<Held<'a>>,
+    _objects: Held<'a>,
+}
+
+impl<'a> InTheWay<'a> {
+    /// Takes the stripe of `gfid`, and for a replacement those of the name and of what has it.
+    pub fn take(brick: &'a Brick, wait: Wait, gfid: Gfid, spot: &Spot, force: bool) -> Result<Self, Busy> {
+        let name = if force { Some(brick.entries.take(&[spot.key()], wait)?) } else { None };
+        let victim = match force && is_link_file(brick, spot) {
+            true => brick.gfid_of(spot.target()).unwrap_or(Gfid::NULL),
+            false => Gfid::NULL,
+        };
+        let objects = brick.objects.take(&[object_key(gfid), object_key(victim)], wait)?;
+        Ok(Self { victim, _name: name, _objects: objects })
+    }
+
+    /// Gives the object of a handle its name, in the place of the link file if that has it.
+    pub fn give_name(&self, brick: &Brick, gfid: Gfid, spot: &Spot) -> SysResult<()> {
+        let handle = HandlePath::new(gfid);
+        let (dot, dir) = (brick.dot.fd(), spot.dir.fd());
+        let linked = brick.sys.link_at(dot, handle.as_c_str(), dir, spot.name.as_c_str());
+        if linked != Err(Errno::EXIST) || self.victim.is_null() || self.victim == gfid {
+            return linked.map_err(in_parent);
+        }
+        let stat = brick.sys.stat_at(dir, spot.name.as_c_str())?;
+        let draft = gfid_name(gfid);
+        let temp = brick.temp_dir.fd();
+        brick.sys.link_at(dot, handle.as_c_str(), temp, &draft)?;
+        let replaced = brick.sys.rename_at(temp, &draft, dir, spot.name.as_c_str(), RenameFlags::empty());
+        replaced.map_err(in_parent).inspect_err(|_| brick.drop_draft(&draft))?;
+        let lost = LostName { gfid: self.victim, nlink: stat.nlink, parent: spot.parent, name: &spot.name };
+        lost.settle(brick, &CallTimes::default());
+        Ok(())
+    }
+}
+
+fn link_held(
+    brick: &Arc<Brick>,
+    gfid: Gfid,
+    spot: &Spot,
+    times: &CallTimes,
+    way: &InTheWay<'_>,
+) -> FopResult<reply::Made> {
     let handle = HandlePath::new(gfid);
     let stat = brick.stat_handle(gfid).map_err(in_parent)?;
     let before = brick.attrs_of_fd(spot.parent, &spot.dir)?;
@@ -80,8 +116,9 @@ fn link_held(brick: &Arc<Brick>, gfid: Gfid, spot: &Spot, times: &CallTimes) -> 
     if settings.max_hardlinks != 0 && stat.nlink.saturating_sub(1) >= settings.max_hardlinks {
         return Err(Errno::MLINK.into());
     }
-    let _intent = brick.intents.fill(Operation::Link, [gfid, Gfid::NULL], [Some(spot.named()), None]);
-    let path = (settings.gfid2path && stat.nlink <= MAX_PATHS).then(|| Gfid2Path::new(spot.parent, &spot.name));
+    let _intent = brick.intents.fill(Operation::Link, [gfid, way.victim], [Some(spot.named()), None]);
+    let path =
+        (settings.gfid2path && stat.nlink <= MAX_PATHS).then(|| Gfid2Path::new(spot.parent, &spot.name));
     let mut added = false;
     if let Some(path) = &path {
         match brick.sys.setxattr(target, &path.key, &path.value, XattrFlags::CREATE) {
@@ -90,32 +127,17 @@ fn link_held(brick: &Arc<Brick>, gfid: Gfid, spot: &Spot, times: &CallTimes) -> 
             Err(errno) => return Err(errno.into()),
         }
     }
-    let linked = brick.sys.link_at(brick.dot.fd(), handle.as_c_str(), spot.dir.fd(), spot.name.as_c_str());
-    if let Err(errno) = linked {
+    if let Err(errno) = way.give_name(brick, gfid, spot) {
         if let Some(path) = path.filter(|_| added) {
             let _ = brick.sys.removexattr(target, &path.key);
         }
-        return Err(in_parent(errno).into());
+        return Err(errno.into());
     }
     let stat = brick.sys.stat_at(brick.dot.fd(), handle.as_c_str())?;
     let mut attrs = brick.attrs(gfid, stat, target)?;
     brick.move_times(target, &mut attrs, times, Role::Own);
     let postparent = brick.parent_after(spot.parent, &spot.dir, &before, times);
     Ok(reply::Made { iatt: attrs.iatt, preparent: before.iatt, postparent, xdata: Xdata::NONE })
-}
-
-/// Removes the entry if it is a distribute link file: mode 01000, and a `linkto`. True when it is gone. The stripes of the
-/// name and of `victim` must be held.
-pub(super) fn remove_link_file(brick: &Arc<Brick>, spot: &Spot, victim: Gfid) -> bool {
-    if !is_link_file(brick, spot) || brick.gfid_of(spot.target()) != Ok(victim) {
-        return false;
-    }
-    let _intent = brick.intents.fill(Operation::Unlink, [victim, Gfid::NULL], [Some(spot.named()), None]);
-    let gone = brick.sys.unlink_at(spot.dir.fd(), spot.name.as_c_str(), AtFlags::empty()).is_ok();
-    if gone && brick.stat_handle(victim).is_ok_and(|stat| stat.nlink == 1) {
-        brick.drop_handle(victim);
-    }
-    gone
 }
 
 /// Whether the entry is a distribute link file.

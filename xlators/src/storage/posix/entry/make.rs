@@ -7,6 +7,7 @@ use kiln_uring::sys::{OpenFlags, RenameFlags, XattrTarget};
 use kiln_uring::{AtFlags, Class, Errno, SysResult};
 
 use super::dress::New;
+use super::link::InTheWay;
 use super::{Spot, create, in_parent, inherit, link, preop, wanted_gfid};
 use crate::call::Call;
 use crate::error::FopResult;
@@ -109,17 +110,11 @@ fn make(brick: &Arc<Brick>, wait: Wait, new: &New, kind: &Kind) -> Result<FopRes
             return link::link(brick, wait, new.gfid, &new.spot, &new.times, force);
         }
     }
-    let made = make_new(brick, new, kind);
-    let in_the_way = made.as_ref().is_err_and(|error| error.errno == Errno::EXIST);
-    if !in_the_way || !new.xdata.contains(keys::FORCE_REPLACE) {
-        return Ok(made);
+    if !new.xdata.contains(keys::FORCE_REPLACE) {
+        return Ok(make_new(brick, new, kind, None));
     }
-    let victim = brick.gfid_of(new.spot.target()).unwrap_or(Gfid::NULL);
-    let names = brick.entries.take(&[new.spot.key()], wait)?;
-    let objects = brick.objects.take(&[object_key(victim)], wait)?;
-    let gone = link::remove_link_file(brick, &new.spot, victim);
-    drop((objects, names));
-    Ok(if gone { make_new(brick, new, kind) } else { made })
+    let way = InTheWay::take(brick, wait, new.gfid, &new.spot, true)?;
+    Ok(make_new(brick, new, kind, Some(&way)))
 }
 
 /// Whether a non-directory has the gfid; one that was unlinked while open gets its handle back.
@@ -128,27 +123,38 @@ fn known_object(brick: &Brick, gfid: Gfid) -> bool {
         Ok(stat) => !(stat.is_symlink() && stat.nlink == 1),
         Err(_) => brick
             .at_handle(gfid, |dot, path| {
-                brick.sys.rename_at(brick.unlink_dir.fd(), &gfid_name(gfid), dot, path, RenameFlags::NOREPLACE)
+                brick.sys.rename_at(
+                    brick.unlink_dir.fd(),
+                    &gfid_name(gfid),
+                    dot,
+                    path,
+                    RenameFlags::NOREPLACE,
+                )
             })
             .is_ok(),
     }
 }
 
-fn make_new(brick: &Arc<Brick>, new: &New, kind: &Kind) -> FopResult<reply::Made> {
+fn make_new(
+    brick: &Arc<Brick>,
+    new: &New,
+    kind: &Kind,
+    way: Option<&InTheWay<'_>>,
+) -> FopResult<reply::Made> {
     let spot = &new.spot;
     let before = brick.attrs_of_fd(spot.parent, &spot.dir)?;
-    let _intent = brick.intents.fill(Operation::Make, [new.gfid, Gfid::NULL], [Some(spot.named()), None]);
-    let built = build(brick, new, kind, &before);
-    let times = match built {
-        Ok(times) => times,
-        Err(errno) => return Err(errno.into()),
-    };
+    let victim = way.map_or(Gfid::NULL, |way| way.victim);
+    let _intent = brick.intents.fill(Operation::Make, [new.gfid, victim], [Some(spot.named()), None]);
+    let times = build(brick, new, kind, &before)?;
     let handle = HandlePath::new(new.gfid);
-    let (dot, path) = (brick.dot.fd(), handle.as_c_str());
-    if let Err(errno) = brick.sys.link_at(dot, path, spot.dir.fd(), spot.name.as_c_str()) {
-        brick.drop_handle(new.gfid);
-        return Err(in_parent(errno).into());
-    }
+    let named = match way {
+        Some(way) => way.give_name(brick, new.gfid, spot),
+        None => {
+            let (dot, path) = (brick.dot.fd(), handle.as_c_str());
+            brick.sys.link_at(dot, path, spot.dir.fd(), spot.name.as_c_str()).map_err(in_parent)
+        }
+    };
+    named.inspect_err(|_| brick.drop_handle(new.gfid))?;
     let stat = brick.sys.stat_at(spot.dir.fd(), spot.name.as_c_str())?;
     let iatt = Brick::made_attrs(new.gfid, &stat, times.as_ref());
     let postparent = brick.parent_after(spot.parent, &spot.dir, &before, &new.times);
@@ -225,32 +231,33 @@ fn mkdir_held(brick: &Arc<Brick>, new: &New) -> FopResult<reply::Made> {
 fn place(brick: &Arc<Brick>, new: &New, temp: &std::ffi::CStr) -> SysResult<()> {
     let spot = &new.spot;
     let target = directory_target(spot.parent, &spot.name);
-    let handled = brick.at_handle(new.gfid, |dot, path| brick.sys.symlink_at(&target, dot, path));
-    let stolen = match handled {
-        Ok(()) => false,
-        Err(Errno::EXIST) => true,
-        Err(errno) => return Err(errno),
-    };
-    if stolen {
-        let handle = brick.stat_handle(new.gfid)?;
-        if !handle.is_symlink() || handle.nlink != 1 {
-            return Err(Errno::EXIST);
-        }
-        // Replicate moves a directory by making it anew where it shall be; what it was is moved over bit by bit.
-        if brick.open_dir(new.gfid).is_ok() && !new.xdata.contains(keys::INTERNAL_FOP) {
-            tracing::warn!(gfid = %new.gfid, "a directory of this gfid exists already; its handle goes to the new one");
-        }
+    match brick.at_handle(new.gfid, |dot, path| brick.sys.symlink_at(&target, dot, path)) {
+        Ok(()) => move_in(brick, spot, temp).inspect_err(|_| brick.drop_handle(new.gfid)),
+        Err(Errno::EXIST) => place_anew(brick, new, temp),
+        Err(errno) => Err(errno),
     }
-    if let Err(errno) = move_in(brick, spot, temp) {
-        if !stolen {
-            brick.drop_handle(new.gfid);
-        }
+}
+
+/// Another directory has the gfid: replicate moves a directory by making it anew where it shall be, and then moving over
+/// what is in it. The handle goes to the new one.
+fn place_anew(brick: &Arc<Brick>, new: &New, temp: &std::ffi::CStr) -> SysResult<()> {
+    let spot = &new.spot;
+    let handle = brick.stat_handle(new.gfid)?;
+    if !handle.is_symlink() || handle.nlink != 1 {
+        return Err(Errno::EXIST);
+    }
+    if brick.open_dir(new.gfid).is_ok() && !new.xdata.contains(keys::INTERNAL_FOP) {
+        tracing::warn!(gfid = %new.gfid, "a directory of this gfid exists already; its handle goes to the new one");
+    }
+    let draft = brick.draft_dir_handle(new.gfid, spot.parent, &spot.name)?;
+    move_in(brick, spot, temp).inspect_err(|_| brick.drop_draft(&draft))?;
+    if let Err(errno) = brick.place_dir_handle(new.gfid, &draft) {
+        brick.drop_draft(&draft);
+        let (dir, back) = (spot.dir.fd(), brick.temp_dir.fd());
+        brick.sys.rename_at(dir, spot.name.as_c_str(), back, temp, RenameFlags::NOREPLACE)?;
         return Err(errno);
     }
-    if stolen {
-        brick.set_dir_handle(new.gfid, spot.parent, &spot.name)?;
-        brick.directories_epoch.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
-    }
+    brick.directories_epoch.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
     Ok(())
 }
 
@@ -261,7 +268,9 @@ fn move_in(brick: &Brick, spot: &Spot, temp: &std::ffi::CStr) -> SysResult<()> {
         // directory replaces nothing but an empty directory.
         Err(Errno::INVAL) => match brick.sys.stat_at(to, name) {
             Ok(_) => Err(Errno::EXIST),
-            Err(Errno::NOENT) => brick.sys.rename_at(from, temp, to, name, RenameFlags::empty()).map_err(in_parent),
+            Err(Errno::NOENT) => {
+                brick.sys.rename_at(from, temp, to, name, RenameFlags::empty()).map_err(in_parent)
+            }
             Err(errno) => Err(errno),
         },
         moved => moved.map_err(in_parent),

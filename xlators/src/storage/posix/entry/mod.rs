@@ -150,7 +150,11 @@ impl Brick {
     }
 
     /// Does something at the place of a handle; its directory is made when it is missing.
-    pub(super) fn at_handle<T>(&self, gfid: Gfid, act: impl Fn(RawFd, &CStr) -> SysResult<T>) -> SysResult<T> {
+    pub(super) fn at_handle<T>(
+        &self,
+        gfid: Gfid,
+        act: impl Fn(RawFd, &CStr) -> SysResult<T>,
+    ) -> SysResult<T> {
         let handle = HandlePath::new(gfid);
         match act(self.dot.fd(), handle.as_c_str()) {
             Err(Errno::NOENT) => {}
@@ -207,7 +211,10 @@ impl Brick {
 
     /// Drops a draft that is not needed.
     fn drop_draft(&self, draft: &CStr) {
-        if let Err(errno) = self.sys.unlink_at(self.temp_dir.fd(), draft, AtFlags::empty()) {
+        let dropped = self.sys.unlink_at(self.temp_dir.fd(), draft, AtFlags::empty());
+        if let Err(errno) = dropped
+            && errno != Errno::NOENT
+        {
             tracing::warn!(?draft, %errno, "cannot remove a temporary name; the next start will");
         }
     }

@@ -20,7 +20,8 @@ pub fn recover(brick: &Brick, intents: &[Intent]) -> usize {
     let mut mended = 0;
     // Directories first, and until nothing moves: what is in a directory is found through its handle.
     for _ in 0..=intents.len() {
-        let moved = each_object(intents).filter(|(gfid, intent)| find_directory(brick, *gfid, intent)).count();
+        let moved =
+            each_object(intents).filter(|(gfid, intent)| find_directory(brick, *gfid, intent)).count();
         mended += moved;
         if moved == 0 {
             break;
@@ -28,7 +29,11 @@ pub fn recover(brick: &Brick, intents: &[Intent]) -> usize {
     }
     mended += each_object(intents).filter(|(gfid, intent)| settle(brick, *gfid, intent)).count();
     if !intents.is_empty() {
-        tracing::info!(operations = intents.len(), mended, "finished what an earlier process left in the middle");
+        tracing::info!(
+            operations = intents.len(),
+            mended,
+            "finished what an earlier process left in the middle"
+        );
     }
     mended
 }
@@ -65,7 +70,11 @@ fn look(brick: &Brick, gfid: Gfid) -> SysResult<Handle> {
     let path = HandlePath::new(gfid);
     let dressed = || brick.gfid_of(XattrTarget::At(brick.dot.fd(), path.as_c_str())) != Err(Errno::NODATA);
     // A user's symbolic link in the making has one link, too.
-    Ok(if stat.is_symlink() && stat.nlink == 1 && !dressed() { Handle::Symlink } else { Handle::Object(stat) })
+    Ok(if stat.is_symlink() && stat.nlink == 1 && !dressed() {
+        Handle::Symlink
+    } else {
+        Handle::Object(stat)
+    })
 }
 
 /// Makes the handle of a directory lead to it again. True when it did not.
@@ -96,10 +105,13 @@ fn settle(brick: &Brick, gfid: Gfid, intent: &Intent) -> bool {
                 brick.at_handle(gfid, |dot, path| brick.sys.link_at(dir.fd(), name.as_c_str(), dot, path));
             report(gfid, linked) | settle_paths(brick, gfid, intent)
         }
-        Ok(Handle::Symlink) if brick.open_dir(gfid).is_err() => report(gfid, brick.remove_handle(gfid)),
+        Ok(Handle::Symlink) => match brick.open_dir(gfid) {
+            Ok(_) => false,
+            Err(Errno::NOENT | Errno::STALE | Errno::NOTDIR) => report(gfid, brick.remove_handle(gfid)),
+            Err(errno) => report(gfid, Err(errno)),
+        },
         Ok(Handle::Object(stat)) if stat.nlink == 1 => report(gfid, brick.remove_handle(gfid)),
         Ok(Handle::Object(_)) => settle_paths(brick, gfid, intent),
-        Ok(Handle::Symlink) => false,
         Err(errno) => report(gfid, Err(errno)),
     }
 }

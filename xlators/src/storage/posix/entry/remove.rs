@@ -182,14 +182,21 @@ pub(super) fn forget_path(
 ) {
     match brick.sys.removexattr(target, &Gfid2Path::new(parent, name).key) {
         Ok(()) | Err(Errno::NODATA) => {}
-        Err(errno) => tracing::warn!(%gfid, %errno, "cannot remove the trusted.gfid2path of a name that is gone"),
+        Err(errno) => {
+            tracing::warn!(%gfid, %errno, "cannot remove the trusted.gfid2path of a name that is gone")
+        }
     }
 }
 
 fn park(brick: &Brick, gfid: Gfid) {
     let (dot, unlink_dir) = (brick.dot.fd(), brick.unlink_dir.fd());
-    let parked =
-        brick.sys.rename_at(dot, HandlePath::new(gfid).as_c_str(), unlink_dir, &gfid_name(gfid), RenameFlags::empty());
+    let parked = brick.sys.rename_at(
+        dot,
+        HandlePath::new(gfid).as_c_str(),
+        unlink_dir,
+        &gfid_name(gfid),
+        RenameFlags::empty(),
+    );
     if let Err(errno) = parked {
         tracing::warn!(%gfid, %errno, "cannot park a file that is still open; it loses its handle");
         brick.drop_handle(gfid);

@@ -38,7 +38,8 @@ impl Posix {
         let warmth = if old_warmth == Warmth::Warm { new_warmth } else { old_warmth };
         let parents = [old.parent, new.parent];
         let job = Rename { old, new, victim, flags, times: *call.times(), xdata };
-        let renamed = self.run_waiting(Class::EntryChange, warmth, move |brick, wait| job.run(brick, wait)).await;
+        let renamed =
+            self.run_waiting(Class::EntryChange, warmth, move |brick, wait| job.run(brick, wait)).await;
         let renamed = self.after(&parents, renamed)?;
         if let Some(gone) = renamed.gone {
             self.drop_directory(gone);
@@ -102,7 +103,8 @@ impl Rename {
         let objects = [object_key(gfid), victim.map_or(object_key(gfid), |(gfid, _)| object_key(gfid))];
         let _objects = brick.objects.take(&objects, wait)?;
         // Links may have come and gone while we waited, the objects under the names not.
-        let again = |spot: &Spot, old: Stat| brick.sys.stat_at(spot.dir.fd(), spot.name.as_c_str()).unwrap_or(old);
+        let again =
+            |spot: &Spot, old: Stat| brick.sys.stat_at(spot.dir.fd(), spot.name.as_c_str()).unwrap_or(old);
         let stat = again(&self.old, stat);
         let victim = victim.map(|(gfid, stat)| (gfid, again(&self.new, stat)));
         Ok(self.run_held(brick, gfid, stat, victim))
@@ -130,10 +132,10 @@ impl Rename {
             match victim.filter(|_| exchange) {
                 Some((gfid, stat)) => {
                     let back = Mover { gfid, stat, from: &self.new, to: &self.old };
-                    self.move_all(brick, &[mover, back])?;
+                    self.move_all(brick, &[mover, back], false)?;
                 }
                 None => {
-                    self.move_all(brick, &[mover])?;
+                    self.move_all(brick, &[mover], victim.is_some())?;
                     gone = self.settle_victim(brick, victim);
                 }
             }
@@ -169,7 +171,7 @@ impl Rename {
     }
 
     /// Prepares all movers, renames, and settles them; a failure before the rename leaves everything as it was.
-    fn move_all(&self, brick: &Arc<Brick>, movers: &[Mover<'_>]) -> SysResult<()> {
+    fn move_all(&self, brick: &Arc<Brick>, movers: &[Mover<'_>], replaces: bool) -> SysResult<()> {
         let mut prepared = Vec::with_capacity(movers.len());
         let mut failed = None;
         for mover in movers {
@@ -191,13 +193,55 @@ impl Rename {
                 self.flags,
             ),
         };
-        match renamed {
-            Ok(()) => movers.iter().zip(prepared).for_each(|(mover, done)| mover.settle(brick, done)),
-            Err(errno) => {
-                movers.iter().zip(prepared).for_each(|(mover, done)| mover.undo(brick, done));
-                // Both names were looked at a moment ago, so it is a directory that is missing.
-                return Err(in_parent(errno));
+        if let Err(errno) = renamed {
+            movers.iter().zip(prepared).for_each(|(mover, done)| mover.undo(brick, done));
+            // Both names were looked at a moment ago, so it is a directory that is missing.
+            return Err(in_parent(errno));
+        }
+        if let Err(errno) = self.place_handles(brick, movers, &prepared, replaces) {
+            movers.iter().zip(prepared).for_each(|(mover, done)| mover.undo(brick, done));
+            return Err(errno);
+        }
+        movers.iter().zip(prepared).for_each(|(mover, done)| mover.settle(brick, done));
+        Ok(())
+    }
+
+    /// The new handles of directories that have moved. When one cannot be placed, the names go back to where they were, if
+    /// that is still possible.
+    fn place_handles(
+        &self,
+        brick: &Brick,
+        movers: &[Mover<'_>],
+        prepared: &[Prepared],
+        replaces: bool,
+    ) -> SysResult<()> {
+        for (index, (mover, done)) in movers.iter().zip(prepared).enumerate() {
+            let Prepared::Handle(draft) = done else { continue };
+            let Err(errno) = brick.place_dir_handle(mover.gfid, draft) else { continue };
+            tracing::error!(gfid = %mover.gfid, %errno, "cannot replace the handle of a directory that has moved");
+            if replaces {
+                // What had the name is gone. The next lookup of the name makes the handle.
+                brick.drop_draft(draft);
+                continue;
             }
+            let flags = self.flags & RenameFlags::EXCHANGE;
+            let back = brick.sys.rename_at(
+                self.new.dir.fd(),
+                self.new.name.as_c_str(),
+                self.old.dir.fd(),
+                self.old.name.as_c_str(),
+                if flags.is_empty() { RenameFlags::NOREPLACE } else { flags },
+            );
+            if back.is_err() {
+                // The next lookup of the name makes the handle.
+                continue;
+            }
+            for (mover, done) in movers[..index].iter().zip(prepared) {
+                if matches!(done, Prepared::Handle(_)) {
+                    brick.set_dir_handle(mover.gfid, mover.from.parent, &mover.from.name)?;
+                }
+            }
+            return Err(errno);
         }
         Ok(())
     }
@@ -261,13 +305,7 @@ impl Mover<'_> {
 
     fn settle(&self, brick: &Brick, prepared: Prepared) {
         match prepared {
-            Prepared::Nothing => {}
-            Prepared::Handle(draft) => {
-                if let Err(errno) = brick.place_dir_handle(self.gfid, &draft) {
-                    tracing::error!(gfid = %self.gfid, %errno, "cannot replace the handle of a directory that has moved; a lookup will");
-                    brick.drop_draft(&draft);
-                }
-            }
+            Prepared::Nothing | Prepared::Handle(_) => {}
             Prepared::Path(path) => {
                 let target = self.to.target();
                 forget_path(brick, target, self.gfid, self.from.parent, &self.from.name);
