@@ -75,7 +75,8 @@ impl BrickDir {
                 std::fs::read_dir(&self.path).map_err(|error| wrong("cannot be listed").because(&error))?;
             for entry in entries {
                 let entry = entry.map_err(|error| wrong("cannot be listed").because(&error))?;
-                if entry.file_name() != "lost+found" {
+                // `.glusterfs` alone is what a start that failed half-way leaves.
+                if entry.file_name() != "lost+found" && entry.file_name() != ".glusterfs" {
                     return Err(wrong("is not empty and was never a brick").next(
                         "Is its file system mounted? With --init it becomes a brick, and each of its files gets a gfid when it is \
                          first seen.",

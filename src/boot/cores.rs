@@ -200,3 +200,42 @@ fn on_all<T: Send + 'static>(
     let end = Instant::now() + patience;
     std::iter::from_fn(|| receiver.recv_timeout(end.saturating_duration_since(Instant::now())).ok()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Set for the second run of this test binary, whose process is to die.
+    const CHILD: &str = "KILN_TEST_OF_A_LOST_CORE";
+
+    /// Ends a thread that owns a core, as an unwinding reactor would.
+    fn lose_a_core(serving: bool) {
+        SERVING.store(serving, Ordering::Release);
+        let thread = std::thread::spawn(|| HERE.with(|here| here.borrow_mut().core = Some(3)));
+        thread.join().ok();
+    }
+
+    #[test]
+    fn a_lost_core_ends_the_process_unless_the_end_was_meant() {
+        if let Ok(serving) = std::env::var(CHILD) {
+            lose_a_core(serving == "yes");
+            return;
+        }
+        let status = |serving: &str| {
+            Command::new(std::env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    "boot::cores::tests::a_lost_core_ends_the_process_unless_the_end_was_meant",
+                ])
+                .env(CHILD, serving)
+                .output()
+                .unwrap()
+                .status
+                .code()
+        };
+        assert_eq!(status("yes"), Some(i32::from(Exit::CoreLost as u8)));
+        assert_eq!(status("no"), Some(0));
+    }
+}

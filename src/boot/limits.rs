@@ -15,11 +15,11 @@ pub fn raise() {
         if !enough && rustix::process::geteuid().is_root() {
             limit.maximum = (wanted != u64::MAX).then_some(wanted);
             limit.current = limit.maximum;
-            if setrlimit(resource, limit.clone()).is_ok() {
+            if setrlimit(resource, limit).is_ok() {
                 continue;
             }
         }
-        limit = now.clone();
+        limit = now;
         limit.current = now.maximum;
         if limit != now
             && let Err(error) = setrlimit(resource, limit)

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use kiln_uring::host;
 use kiln_xlators::graph::Blueprint;
 use kiln_xlators::mount::fuse::{self, Mount, MountError, Unmounted};
 
@@ -35,7 +36,7 @@ use cores::{Cores, Hooks};
 use plan::Source;
 use signals::Event;
 
-pub use plan::{load_volfile, print_findings};
+pub use plan::print_findings;
 
 /// The mount point while something is mounted there, for those who cannot end in order.
 static MOUNTED: OnceLock<PathBuf> = OnceLock::new();
@@ -44,7 +45,7 @@ static MOUNTED: OnceLock<PathBuf> = OnceLock::new();
 pub fn abandon_mount() {
     if let Some(path) = MOUNTED.get() {
         // It may be gone already; the process ends in any case.
-        let _ = kiln_uring::host::unmount(path, true);
+        let _ = host::unmount(path, true);
     }
 }
 
@@ -116,7 +117,7 @@ impl Running {
         let claim = Claim::new(socket)?;
         let (volfile, mut brick, mountpoint) = match source {
             Source::Volfile(path) => {
-                let volfile = load_volfile(path)?;
+                let volfile = plan::load_volfile(path)?;
                 let mut mountpoint = plan::mountpoint(args, None)?;
                 for brick in plan::bricks_of(&volfile) {
                     mountpoint = plan::mountpoint(args, Some(&brick))?;
@@ -204,10 +205,9 @@ impl Running {
             tracing::info!("no volfile to read again; the log file is open anew");
             return;
         };
-        let outcome = load_volfile(path).map_err(|failure| failure.to_string());
-        match outcome.and_then(|volfile| self.cores.reconfigure(&volfile)) {
+        match plan::reload_volfile(path).and_then(|volfile| self.cores.reconfigure(&volfile)) {
             Ok(()) => tracing::info!("the options of {} are in force", path.display()),
-            Err(reason) => tracing::error!("{} is not taken over: {}", path.display(), reason.trim_end()),
+            Err(reason) => tracing::error!("{} is not taken over: {}", path.display(), reason),
         }
     }
 
@@ -231,11 +231,25 @@ impl Running {
 
 /// Everything about the mount that can be found out without mounting.
 fn check_mount(mountpoint: &Path) -> Outcome {
-    fuse::check_mountpoint(mountpoint).map_err(|error| mount_failed(&error))?;
+    let mut checked = fuse::check_mountpoint(mountpoint);
+    if matches!(checked, Err(MountError::Stale { .. })) && clear_stale(mountpoint) {
+        checked = fuse::check_mountpoint(mountpoint);
+    }
+    checked.map_err(|error| mount_failed(&error))?;
     if !Path::new("/dev/fuse").exists() {
         return Err(mount_failed(&MountError::NoFuse));
     }
     Ok(())
+}
+
+/// Takes away what a Kiln that was killed has left, so that a service manager can start it again. Other servers' dead mounts
+/// are their operators' business.
+fn clear_stale(mountpoint: &Path) -> bool {
+    let is_ours = host::mounted_on(mountpoint).is_some_and(|entry| entry.kind == "fuse.kiln");
+    if is_ours {
+        tracing::warn!("{} is the mount of a Kiln that is gone: clearing it", mountpoint.display());
+    }
+    is_ours && host::unmount(mountpoint, true).is_ok()
 }
 
 fn tables_of(mount: Mount) -> Box<dyn Fn() -> serde_json::Value + Send + Sync> {

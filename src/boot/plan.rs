@@ -1,13 +1,13 @@
 //! From the command line to what is to be run, with everything checked that can be checked without changing anything.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kiln_uring::{EngineConfig, Sys};
 use kiln_xlators::mount::fuse::MountConfig;
-use kiln_xlators::volfile::{self, Embedded, Report, Style, Volfile};
+use kiln_xlators::volfile::{self, Embedded, Report, Severity, Style, Volfile};
 
 use super::brick::BrickDir;
 use crate::cli::MountArgs;
@@ -68,21 +68,41 @@ pub fn name_and_socket(args: &MountArgs, source: &Source) -> Outcome<(String, Pa
 
 /// Reads and checks a volfile, and prints what was found.
 pub fn load_volfile(path: &Path) -> Outcome<Volfile> {
-    let (volfile, report) = volfile::load(path).map_err(|error| {
-        Failure::new(Exit::Volfile, format!("the volfile {} cannot be read", path.display())).because(&error)
-    })?;
+    let (volfile, report) = read_volfile(path)?;
     print_findings(&report);
     if report.has_errors() {
-        return Err(Failure::new(Exit::Volfile, format!("the volfile {} has errors", path.display()))
-            .next(format!("`kiln volfile check {}` shows them again.", path.display())));
+        return Err(Failure::new(Exit::Volfile, format!("the volfile {} has errors", path.display())));
     }
     Ok(volfile)
+}
+
+/// Reads and checks a volfile of a running brick; what was found goes to the log.
+pub fn reload_volfile(path: &Path) -> Result<Volfile, String> {
+    let (volfile, report) = read_volfile(path).map_err(|failure| failure.to_string())?;
+    for finding in &report.diagnostics {
+        let (file, span, message) = (&report.file, finding.span, &finding.message);
+        let help = finding.suggestion.as_deref().unwrap_or_default();
+        match finding.severity {
+            Severity::Error => tracing::error!(help, "{file}:{}:{}: {message}", span.line, span.column),
+            Severity::Warning => tracing::warn!(help, "{file}:{}:{}: {message}", span.line, span.column),
+            Severity::Note => tracing::info!("{file}:{}:{}: {message}", span.line, span.column),
+        }
+    }
+    if report.has_errors() { Err("it has errors".into()) } else { Ok(volfile) }
+}
+
+fn read_volfile(path: &Path) -> Outcome<(Volfile, Report)> {
+    volfile::load(path).map_err(|error| {
+        Failure::new(Exit::Volfile, format!("the volfile {} cannot be read", path.display())).because(&error)
+    })
 }
 
 /// Prints findings on stderr.
 pub fn print_findings(report: &Report) {
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    eprint!("{}", report.render(if colours { Style::Colour } else { Style::Plain }));
+    let text = report.render(if colours { Style::Colour } else { Style::Plain });
+    // Nobody is left to hear that stderr is closed.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// The graph over `brick`.

@@ -270,7 +270,7 @@ impl Core {
     }
 
     /// Through the ring, or by a helper where the ring cannot do it.
-    async fn submit(&self, request: Request) -> (SysResult<u32>, Request) {
+    pub(crate) async fn submit(&self, request: Request) -> (SysResult<u32>, Request) {
         if self.0.driver.can(&request) {
             Op::submit(&self.0, request).await
         } else {

@@ -12,7 +12,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::buf::Pool;
-use crate::driver::{self, Driver, Facts, Ring, RingParts, SetupError, Step, explain};
+use crate::driver::{self, Driver, Facts, Provided, Ring, RingParts, SetupError, Step, explain};
 use crate::handle::{Core, Inner, Parts};
 use crate::helper::Helpers;
 use crate::local;
@@ -39,6 +39,9 @@ pub struct EngineConfig {
     pub ring_entries: u32,
     /// Bytes of pooled buffers per core, registered with its ring (locked memory); 0 for none.
     pub registered_buffers: usize,
+    /// Bytes of memory per core that sockets receive into, as a ring of 16 KiB buffers that the kernel picks from (rounded
+    /// down to a power of two of them); 0 for none. Not locked.
+    pub receive_buffers: usize,
     /// Longest spin of an idle core before it sleeps, and only while requests follow one another that quickly. 20–50 µs
     /// triples the rate of single requests on a virtual machine; leave it 0 where other threads want the CPU.
     pub spin: Duration,
@@ -57,6 +60,7 @@ impl Default for EngineConfig {
             kernel_workers: 16,
             ring_entries: 256,
             registered_buffers: 16 << 20,
+            receive_buffers: 4 << 20,
             spin: Duration::ZERO,
             tasks_per_turn: 256,
             turn: Duration::from_micros(100),
@@ -380,9 +384,15 @@ fn build(seed: Seed) -> Result<Rc<Inner>, SetupError> {
     let (ring, opcodes) = driver::create(config.ring_entries, config.kernel_workers, pool.arena())?;
     let helpers = Helpers::start(config.helpers_per_core, core, &sys)
         .map_err(|source| SetupError::Thread { core, source })?;
+    let provided = Provided::new(&ring, config.receive_buffers).unwrap_or_else(|error| {
+        // Linux 5.19; without it receives bring their own memory.
+        tracing::debug!(core, %error, "no ring of receive buffers");
+        None
+    });
     let ring = Ring::new(RingParts {
         ring,
         helpers,
+        provided,
         arena: pool.arena().cloned(),
         opcodes: if sys.is_real() { opcodes } else { 0 },
         bell: shared.bell(),

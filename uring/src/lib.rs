@@ -12,6 +12,7 @@
 //! | `op`, `driver` | operations under way and who performs them: ring or simulation |
 //! | [`placement`] | the table: inline, ring or helper, and why |
 //! | `data` | the awaitables for files |
+//! | [`net`] | stream sockets |
 //! | `buf` | aligned, registered, pooled memory |
 //! | `mailbox`, `oneshot` | work and answers between cores and threads |
 //! | `engine` | start, pinning, shutdown |
@@ -30,6 +31,7 @@ pub mod host;
 mod join;
 mod local;
 mod mailbox;
+pub mod net;
 mod oneshot;
 mod op;
 pub mod placement;

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use common::{alone, open};
+use kiln_uring::net::{Address, ConnectOptions, ListenOptions, Part};
 use kiln_uring::{Class, DataMode, OpenFlags, Warmth};
 
 thread_local! {
@@ -58,6 +59,48 @@ fn operations_in_the_steady_state_allocate_nothing() {
             assert!(quick.is_ok());
             // Mostly dropped in flight.
             let _ = core.timeout(Duration::from_micros(1), core.fsync(&file, false)).await;
+        };
+        for _ in 0..100 {
+            round().await;
+        }
+        let before = COUNT.get();
+        for _ in 0..200 {
+            round().await;
+        }
+        assert_eq!(COUNT.get() - before, 0, "allocations in 200 rounds");
+    });
+}
+
+#[test]
+fn connections_in_the_steady_state_allocate_nothing() {
+    alone(|core| async move {
+        let any = Address::Ip("127.0.0.1:0".parse().unwrap());
+        let mut listener = core.listen(&any, &ListenOptions::default()).unwrap();
+        let there = listener.local_address().unwrap();
+        let mut client = core.connect(&there, &ConnectOptions::default()).await.unwrap();
+        let mut server = listener.accept().await.unwrap();
+        let mut parts: Vec<Part> = Vec::new();
+        let mut round = async || {
+            // A small record through a buffer of the ring, and a large one into its place.
+            for len in [200, 100_000] {
+                parts.push(Part::Static(b"head"));
+                parts.push(core.buffer(len).into());
+                let sent;
+                (sent, parts) = client.send(std::mem::take(&mut parts)).await;
+                assert_eq!(sent, Ok(4 + len));
+                parts.clear();
+                if len < 1000 {
+                    let mut got = 0;
+                    while got < 4 + len {
+                        got += server.recv().await.unwrap().len();
+                    }
+                } else {
+                    let (n, _) = server.recv_exact_into(core.buffer(4 + len)).await;
+                    assert_eq!(n, Ok(4 + len));
+                }
+            }
+            // Mostly dropped in flight.
+            assert!(core.timeout(Duration::from_micros(1), server.recv()).await.is_err());
         };
         for _ in 0..100 {
             round().await;

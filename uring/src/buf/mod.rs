@@ -21,6 +21,10 @@ use crate::local;
 /// Alignment of every buffer in bytes: a page, enough for O_DIRECT on any block size in use.
 pub const ALIGN: usize = 4096;
 
+/// Bytes of a buffer for receives that do not know what comes: a hundred small requests, and little to copy when it is the
+/// beginning of a large payload.
+pub(crate) const RECEIVE_SIZE: usize = 16 << 10;
+
 /// Lends its alignment to pointers.
 #[repr(align(4096))]
 struct Page(#[allow(dead_code)] [u8; ALIGN]);
@@ -91,7 +95,7 @@ impl Buf {
     }
 
     /// A block of a pool. `offset` and `size` name a block of `arena` that nobody else holds.
-    fn pooled(arena: Arc<Arena>, offset: usize, size: usize, len: usize) -> Self {
+    pub(crate) fn pooled(arena: Arc<Arena>, offset: usize, size: usize, len: usize) -> Self {
         let block = arena.at(offset, size);
         Self { block, size, start: 0, len, home: Home::Pool(arena) }
     }
@@ -164,7 +168,9 @@ impl Drop for Buf {
             Home::Heap => unsafe { dealloc(self.block.as_ptr(), layout(self.size)) },
             Home::Pool(arena) => {
                 let offset = arena.offset_of(self.block);
-                let kept = local::with_current(|core| core.pool.give_back(&arena, offset, self.size));
+                let kept = local::with_current(|core| {
+                    core.pool.give_back(&arena, offset, self.size) || core.driver.take_back(&arena, offset)
+                });
                 if kept != Some(true) {
                     arena.send_home(offset, self.size);
                 }

@@ -1,13 +1,20 @@
 //! Who performs a core's operations: the ring, or the simulation.
 
+mod message;
+mod provided;
 mod ring;
 mod setup;
 mod sqe;
 
+pub(crate) use message::Message;
+pub(crate) use provided::Provided;
 pub(crate) use ring::{Ring, RingParts};
 pub(crate) use setup::{Facts, check_pool, create, explain};
 pub use setup::{SetupError, Step};
 
+use std::sync::Arc;
+
+use crate::buf::Arena;
 use crate::handle::Inner;
 use crate::helper::HelperJob;
 use crate::op::Request;
@@ -27,6 +34,42 @@ impl Driver {
         match self {
             Self::Ring(ring) => ring.can(request),
             Self::Sim(_) => true,
+        }
+    }
+
+    /// Whether an accept can go on for many connections.
+    pub(crate) const fn accepts_many(&self) -> bool {
+        match self {
+            Self::Ring(ring) => ring.accepts_many(),
+            Self::Sim(_) => true,
+        }
+    }
+
+    /// Whether a receive into buffers of the driver can go on.
+    pub(crate) const fn receives_many(&self) -> bool {
+        match self {
+            Self::Ring(ring) => ring.receives_many(),
+            Self::Sim(_) => true,
+        }
+    }
+
+    /// Whether the driver has buffers for receives to pick from, and the memory that they lie in.
+    pub(crate) fn receives(&self) -> Option<Option<Arc<Arena>>> {
+        match self {
+            Self::Ring(ring) => ring.provided().map(|provided| {
+                // All of it may be out, in which case only this finds what came back from other threads.
+                provided.collect();
+                Some(provided.memory().clone())
+            }),
+            Self::Sim(_) => Some(None),
+        }
+    }
+
+    /// Takes back a block of the memory that receives pick from; false when it is not of that.
+    pub(crate) fn take_back(&self, arena: &Arc<Arena>, offset: usize) -> bool {
+        match self {
+            Self::Ring(ring) => ring.provided().is_some_and(|provided| provided.take_back(arena, offset)),
+            Self::Sim(_) => false,
         }
     }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
-use super::sqe;
-use crate::buf::Arena;
+use super::{Provided, sqe};
+use crate::buf::{Arena, Buf};
 use crate::handle::Inner;
 use crate::helper::{HelperJob, Helpers};
 use crate::op::{Request, from_raw};
@@ -40,6 +40,8 @@ pub(crate) struct Ring {
     /// Completions being delivered; kept for its memory.
     answers: RefCell<Vec<Answer>>,
     helpers: RefCell<Option<Helpers>>,
+    /// Dropped after the ring, which reads it.
+    provided: Option<Provided>,
     /// The region registered as buffer 0.
     arena: Option<Arc<Arena>>,
     /// Opcodes that the kernel has, as bits.
@@ -52,6 +54,8 @@ pub(crate) struct Ring {
 pub(crate) struct RingParts {
     pub(crate) ring: IoUring,
     pub(crate) helpers: Helpers,
+    /// Registered with the ring.
+    pub(crate) provided: Option<Provided>,
     pub(crate) arena: Option<Arc<Arena>>,
     /// Opcodes to submit; the others go to helpers. Zero when descriptors mean nothing to the real kernel.
     pub(crate) opcodes: u128,
@@ -60,12 +64,13 @@ pub(crate) struct RingParts {
 
 impl Ring {
     pub(crate) fn new(parts: RingParts) -> Self {
-        let RingParts { ring, helpers, arena, opcodes, bell } = parts;
+        let RingParts { ring, helpers, provided, arena, opcodes, bell } = parts;
         Self {
             ring: RefCell::new(ring),
             backlog: RefCell::default(),
             answers: RefCell::default(),
             helpers: RefCell::new(Some(helpers)),
+            provided,
             arena,
             opcodes,
             bell,
@@ -74,7 +79,25 @@ impl Ring {
     }
 
     pub(super) const fn can(&self, request: &Request) -> bool {
-        self.opcodes & (1 << sqe::opcode(request)) != 0
+        self.has(sqe::opcode(request))
+    }
+
+    const fn has(&self, opcode: u8) -> bool {
+        self.opcodes & (1 << opcode) != 0
+    }
+
+    /// Multishot accept came with Linux 5.19, and so did `IORING_OP_SOCKET`, which can be asked for.
+    pub(super) const fn accepts_many(&self) -> bool {
+        self.has(opcode::Socket::CODE)
+    }
+
+    /// Multishot receive came with Linux 6.0, and so did `IORING_OP_SEND_ZC`.
+    pub(super) const fn receives_many(&self) -> bool {
+        self.has(opcode::SendZc::CODE)
+    }
+
+    pub(super) const fn provided(&self) -> Option<&Provided> {
+        self.provided.as_ref()
     }
 
     pub(super) fn start(&self, core: &Inner, key: usize) {
@@ -219,13 +242,26 @@ impl Ring {
                 }
             }
             token => {
+                let result = from_raw(answer.result);
+                let buf = self.picked(answer.flags, result.unwrap_or(0));
                 let key = core.ops.borrow().key(token);
                 match key {
-                    Some(key) => core.complete(key, from_raw(answer.result)),
+                    Some(key) => core.answer(key, result, buf, cqueue::more(answer.flags)),
                     None => tracing::error!(token, "the kernel answered an operation that does not exist"),
                 }
             }
         }
+    }
+
+    /// The buffer that the kernel picked for an answer of `len` bytes.
+    fn picked(&self, flags: u32, len: u32) -> Option<Buf> {
+        let provided = self.provided.as_ref()?;
+        let id = cqueue::buffer_select(flags)?;
+        let buf = provided.picked(id, len as usize);
+        if buf.is_none() {
+            tracing::error!(id, "the kernel picked a buffer that does not exist");
+        }
+        buf
     }
 
     /// Takes the count out of the eventfd. Only needed before a new poll, which would find it readable at once: the standing

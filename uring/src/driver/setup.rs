@@ -19,9 +19,14 @@ const REQUIRED: &[(u8, &str, &str)] = &[
     (opcode::Fsync::CODE, "IORING_OP_FSYNC", "5.1"),
     (opcode::ReadFixed::CODE, "IORING_OP_READ_FIXED", "5.1"),
     (opcode::WriteFixed::CODE, "IORING_OP_WRITE_FIXED", "5.1"),
+    (opcode::SendMsg::CODE, "IORING_OP_SENDMSG", "5.3"),
+    (opcode::Accept::CODE, "IORING_OP_ACCEPT", "5.5"),
+    (opcode::Connect::CODE, "IORING_OP_CONNECT", "5.5"),
     (opcode::AsyncCancel::CODE, "IORING_OP_ASYNC_CANCEL", "5.5"),
     (opcode::Read::CODE, "IORING_OP_READ", "5.6"),
     (opcode::Write::CODE, "IORING_OP_WRITE", "5.6"),
+    (opcode::Send::CODE, "IORING_OP_SEND", "5.6"),
+    (opcode::Recv::CODE, "IORING_OP_RECV", "5.6"),
     (opcode::OpenAt2::CODE, "IORING_OP_OPENAT2", "5.6"),
 ];
 

@@ -1,13 +1,15 @@
 //! Requests as submission queue entries.
 
 use std::mem::MaybeUninit;
+use std::ptr::null_mut;
 use std::sync::Arc;
 
 use io_uring::opcode as op;
-use io_uring::squeue::Entry;
+use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, FsyncFlags};
 
-use crate::buf::{Arena, Buf};
+use super::provided::GROUP;
+use crate::buf::{Arena, Buf, RECEIVE_SIZE};
 use crate::op::{Request, StatOut};
 
 /// Most bytes that Linux moves in one call.
@@ -32,6 +34,10 @@ pub(super) const fn opcode(request: &Request) -> u8 {
         Request::Symlink { .. } => op::SymlinkAt::CODE,
         Request::GetXattr { .. } => op::FGetXattr::CODE,
         Request::SetXattr { .. } => op::FSetXattr::CODE,
+        Request::Accept { .. } => op::Accept::CODE,
+        Request::Connect { .. } => op::Connect::CODE,
+        Request::Recv { .. } | Request::Receive { .. } => op::Recv::CODE,
+        Request::Send { .. } => op::SendMsg::CODE,
     }
 }
 
@@ -113,6 +119,41 @@ pub(super) fn entry(request: &mut Request, arena: Option<&Arc<Arena>>) -> Entry 
             op::FSetXattr::new(Fd(file.fd()), name.as_ptr(), value.as_ptr().cast(), len)
                 .flags(flags.bits().cast_signed())
                 .build()
+        }
+        Request::Accept { file, many } => {
+            let (fd, flags) = (Fd(file.fd()), libc::SOCK_CLOEXEC);
+            if *many {
+                op::AcceptMulti::new(fd).flags(flags).build()
+            } else {
+                op::Accept::new(fd, null_mut(), null_mut()).flags(flags).build()
+            }
+        }
+        Request::Connect { file, raw, .. } => {
+            op::Connect::new(Fd(file.fd()), raw.as_ptr().cast(), raw.addr_len()).build()
+        }
+        Request::Recv { file, buf, from, all } => {
+            let rest = &mut buf[*from..];
+            let flags = if *all { libc::MSG_WAITALL } else { 0 };
+            op::Recv::new(Fd(file.fd()), rest.as_mut_ptr(), length(rest.len())).flags(flags).build()
+        }
+        Request::Receive { file, many, .. } => {
+            let fd = Fd(file.fd());
+            if *many {
+                op::RecvMulti::new(fd, GROUP).build()
+            } else {
+                let one = op::Recv::new(fd, null_mut(), length(RECEIVE_SIZE)).buf_group(GROUP);
+                one.build().flags(Flags::BUFFER_SELECT)
+            }
+        }
+        Request::Send { file, parts, done, raw } => {
+            let fd = Fd(file.fd());
+            let header = &raw const *raw.point(parts, *done);
+            // Linux 5.19 sends the whole by itself then; the sender sees to it anyway.
+            let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+            match raw.single() {
+                Some((bytes, len)) => op::Send::new(fd, bytes, length(len)).flags(flags).build(),
+                None => op::SendMsg::new(fd, header).flags(flags.cast_unsigned()).build(),
+            }
         }
     }
 }

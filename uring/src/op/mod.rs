@@ -17,10 +17,11 @@ use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
+use crate::buf::Buf;
 use crate::handle::Inner;
+use crate::net::{Event, Sink};
 use crate::sys::{Errno, SysResult};
 
-#[derive(Debug)]
 enum State {
     /// With the kernel; the task to wake.
     InFlight(Option<Waker>),
@@ -28,6 +29,8 @@ enum State {
     Done(SysResult<u32>),
     /// With the kernel, and nobody waits any more.
     Orphan,
+    /// With the kernel, which answers once or several times, to here.
+    Standing(Rc<dyn Sink>),
 }
 
 struct Slot {
@@ -48,9 +51,29 @@ pub(crate) struct Ops {
 impl Ops {
     /// Puts a request into the table.
     pub(crate) fn insert(&mut self, request: Request) -> usize {
+        self.add(request, State::InFlight(None))
+    }
+
+    /// Puts a request into the table whose answers go to `sink`.
+    pub(crate) fn insert_standing(&mut self, request: Request, sink: Rc<dyn Sink>) -> usize {
+        self.add(request, State::Standing(sink))
+    }
+
+    fn add(&mut self, request: Request, state: State) -> usize {
         self.in_flight += 1;
         self.generation = self.generation.wrapping_add(1);
-        self.slab.insert(Slot { generation: self.generation, state: State::InFlight(None), request })
+        self.slab.insert(Slot { generation: self.generation, state, request })
+    }
+
+    /// Where the answers of a standing operation go. After the last one its request comes out of the table.
+    fn answer(&mut self, key: usize, more: bool) -> Option<(Rc<dyn Sink>, Option<Request>)> {
+        let State::Standing(sink) = &self.slab.get(key)?.state else { return None };
+        let sink = sink.clone();
+        if more {
+            return Some((sink, None));
+        }
+        self.in_flight -= 1;
+        Some((sink, Some(self.slab.remove(key).request)))
     }
 
     /// The number under which the ring knows the operation in slot `key`. Never the same for two operations in flight, nor
@@ -94,8 +117,8 @@ impl Ops {
                 self.in_flight -= 1;
                 Completed::Discard(self.slab.remove(key).request)
             }
-            done @ State::Done(_) => {
-                slot.state = done;
+            other @ (State::Done(_) | State::Standing(_)) => {
+                slot.state = other;
                 Completed::Unknown
             }
         }
@@ -144,7 +167,7 @@ impl Future for Op {
                 return Poll::Pending;
             }
             State::Done(_) => {}
-            State::Orphan => unreachable!("an orphan has no future"),
+            State::Orphan | State::Standing(_) => unreachable!("these have no future"),
         }
         let slot = ops.slab.remove(key);
         drop(ops);
@@ -169,14 +192,28 @@ impl Drop for Op {
                 drop(ops);
                 request.discard(result, &self.core.sys);
             }
-            State::Orphan => {}
+            state @ (State::Orphan | State::Standing(_)) => slot.state = state,
         }
     }
 }
 
 impl Inner {
-    /// Delivers the kernel's answer to operation `key`.
-    pub(crate) fn complete(&self, key: usize, result: SysResult<u32>) {
+    /// Delivers an answer of the kernel to operation `key`: the bytes in the buffer that it picked, if it did, and whether
+    /// more answers follow.
+    pub(crate) fn answer(&self, key: usize, result: SysResult<u32>, buf: Option<Buf>, more: bool) {
+        let standing = self.ops.borrow_mut().answer(key, more);
+        match standing {
+            Some((sink, request)) => {
+                if sink.put(Event { result, buf, request }) {
+                    self.driver.cancel(self, key);
+                }
+            }
+            None => self.complete(key, result),
+        }
+    }
+
+    /// Delivers the kernel's one answer to operation `key`.
+    fn complete(&self, key: usize, result: SysResult<u32>) {
         let completed = self.ops.borrow_mut().complete(key, result);
         match completed {
             Completed::Wake(waker) => {

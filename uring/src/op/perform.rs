@@ -1,6 +1,9 @@
 //! Operations as plain system calls: on a simulated kernel, and where the kernel lacks an opcode.
 
+use std::io::IoSlice;
+
 use super::{Request, StatOut};
+use crate::net::rest;
 use crate::sys::{Errno, ReadFlags, Sys, SysResult, XattrTarget};
 
 fn count(n: usize) -> SysResult<u32> {
@@ -40,6 +43,17 @@ impl Request {
             }
             Self::SetXattr { file, name, value, flags } => {
                 sys.setxattr(XattrTarget::Fd(file.fd()), name, value, *flags).map(|()| 0)
+            }
+            Self::Accept { file, .. } => sys.net().accept(file.fd()).map(i32::cast_unsigned),
+            Self::Connect { file, to, .. } => sys.net().connect(file.fd(), to).map(|()| 0),
+            Self::Recv { file, buf, from, .. } => {
+                sys.net().recv(file.fd(), &mut buf[*from..]).and_then(count)
+            }
+            // Only drivers that have buffers to pick from submit it.
+            Self::Receive { .. } => Err(Errno::OPNOTSUPP),
+            Self::Send { file, parts, done, .. } => {
+                let slices: Vec<IoSlice<'_>> = rest(parts, *done).map(IoSlice::new).collect();
+                sys.net().send(file.fd(), &slices).and_then(count)
             }
         }
     }

@@ -4,8 +4,11 @@ use std::ffi::CString;
 use std::sync::Arc;
 
 use io_uring::types::OpenHow;
+use rustix::net::SocketAddrAny;
 
-use crate::buf::Buf;
+use crate::buf::{Arena, Buf};
+use crate::driver::Message;
+use crate::net::{Address, Part};
 use crate::sys::{AtFlags, File, How, OpenFlags, RawFd, RenameFlags, Stat, Sys, SysResult, XattrFlags};
 
 /// An operation with everything it refers to. Paths are relative to an open directory.
@@ -86,6 +89,39 @@ pub(crate) enum Request {
         value: Buf,
         flags: XattrFlags,
     },
+    /// `many`: goes on until it is cancelled or fails.
+    Accept {
+        file: Arc<File>,
+        many: bool,
+    },
+    /// `raw` is `to` as the kernel wants it, boxed so that it does not move.
+    Connect {
+        file: Arc<File>,
+        to: Address,
+        raw: Box<SocketAddrAny>,
+    },
+    /// Receives into `buf[from..]`; `all`: waits until that is full.
+    Recv {
+        file: Arc<File>,
+        buf: Buf,
+        from: usize,
+        all: bool,
+    },
+    /// Receives into buffers that the kernel picks from `memory`, which stays as long as the kernel may write to it.
+    /// `many`: goes on until the end of the stream, an error, or the lack of a buffer.
+    Receive {
+        file: Arc<File>,
+        many: bool,
+        #[allow(dead_code)] // Held, not read.
+        memory: Option<Arc<Arena>>,
+    },
+    /// Sends what follows the first `done` bytes of all parts. `raw` is the kernel's view of the parts, filled in by the driver.
+    Send {
+        file: Arc<File>,
+        parts: Vec<Part>,
+        done: usize,
+        raw: Box<Message>,
+    },
 }
 
 /// Room for the answer to a stat, in the kernel's form and in ours.
@@ -108,10 +144,27 @@ impl Request {
         Self::Open { dir, path, how, raw: Box::new(raw) }
     }
 
+    /// The socket whose peer this operation may have to wait for.
+    pub(crate) fn socket(&self) -> Option<RawFd> {
+        match self {
+            Self::Accept { file, .. }
+            | Self::Connect { file, .. }
+            | Self::Recv { file, .. }
+            | Self::Receive { file, .. }
+            | Self::Send { file, .. } => Some(file.fd()),
+            _ => None,
+        }
+    }
+
+    /// Whether this operation may answer more than once.
+    pub(crate) const fn is_standing(&self) -> bool {
+        matches!(self, Self::Accept { many: true, .. } | Self::Receive { many: true, .. })
+    }
+
     /// The descriptor that an answer of `result` hands over.
     const fn opened(&self, result: SysResult<u32>) -> Option<RawFd> {
         match (self, result) {
-            (Self::Open { .. }, Ok(fd)) => Some(fd.cast_signed()),
+            (Self::Open { .. } | Self::Accept { .. }, Ok(fd)) => Some(fd.cast_signed()),
             _ => None,
         }
     }

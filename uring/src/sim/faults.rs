@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::ffi::CStr;
+use std::io::IoSlice;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::MemFs;
+use super::net::{NetConditions, Network};
 use super::rng::Rng;
+use crate::net::{Address, ConnectOptions, Credentials, Family, ListenOptions, Net, Shutdown, StreamOptions};
 use crate::sys::{
     AtFlags, DirEntry, Errno, How, OpenFlags, RawFd, ReadFlags, RenameFlags, SeekFrom, SharedWords, Stat, StatFs, Sys,
     SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
@@ -18,7 +21,7 @@ use crate::time::Instant;
 /// [`MemFs`] brings its own.
 const START: (Timespec, u64) = (Timespec { sec: 1_577_836_800, nsec: 0 }, 1_000_000_000);
 
-/// The calls of [`Sys`] that can fail, by name.
+/// The calls of [`Sys`] and [`Net`] that can fail, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // Named after the functions of the trait.
 pub enum Call {
@@ -58,6 +61,17 @@ pub enum Call {
     Setxattr,
     Listxattr,
     Removexattr,
+    Listen,
+    Socket,
+    Configure,
+    Shutdown,
+    LocalAddress,
+    PeerAddress,
+    PeerCredentials,
+    Connect,
+    Accept,
+    Recv,
+    Send,
 }
 
 /// What goes wrong, and when. All chances are drawn from the seed of the simulation.
@@ -83,6 +97,7 @@ pub struct Kernel {
     fs: Option<Arc<MemFs>>,
     plan: Mutex<Plan>,
     rng: Mutex<Rng>,
+    network: Network,
     /// Wall-clock and monotonic time at the start.
     start: (Timespec, u64),
     now: AtomicU64,
@@ -107,7 +122,8 @@ impl Kernel {
     fn new(inner: Arc<dyn Sys>, fs: Option<Arc<MemFs>>, start: (Timespec, u64), seed: u64) -> Self {
         // Another stream than the scheduler's, so that a plan of faults does not change the interleaving by itself.
         let rng = Mutex::new(Rng::new(seed ^ 0xfa_u64.rotate_left(32)));
-        Self { inner, fs, plan: Mutex::default(), rng, start, now: AtomicU64::new(start.1) }
+        let network = Network::new(seed);
+        Self { inner, fs, plan: Mutex::default(), rng, network, start, now: AtomicU64::new(start.1) }
     }
 
     /// Fails the `nth` call of this kind from now on (1 is the next) with `errno`.
@@ -141,6 +157,20 @@ impl Kernel {
     #[must_use]
     pub fn calls(&self, call: Call) -> u64 {
         lock(&self.plan).made.get(&call).copied().unwrap_or(0)
+    }
+
+    /// Changes what the network is like from now on.
+    pub fn set_network(&self, conditions: NetConditions) {
+        self.network.set_conditions(conditions);
+    }
+
+    /// Breaks every connection that there is.
+    pub fn reset_connections(&self) {
+        self.network.reset_all();
+    }
+
+    pub(crate) const fn network(&self) -> &Network {
+        &self.network
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -227,7 +257,11 @@ impl Sys for Kernel {
     }
 
     fn close(&self, fd: RawFd) {
-        self.inner.close(fd);
+        if Network::owns(fd) {
+            self.network.close(fd, self.now());
+        } else {
+            self.inner.close(fd);
+        }
     }
 
     fn pread(&self, fd: RawFd, buf: &mut [u8], offset: u64, flags: ReadFlags) -> SysResult<usize> {
@@ -262,5 +296,37 @@ impl Sys for Kernel {
 
     fn is_real(&self) -> bool {
         false
+    }
+
+    /// Sockets are simulated whatever the kernel beneath.
+    fn net(&self) -> &dyn Net {
+        self
+    }
+}
+
+/// Calls on the network that are only checked and passed on, some of them with the time.
+macro_rules! to_network {
+    ($($call:ident: $name:ident($($arg:ident: $kind:ty),* $(; $now:ident)?) -> $result:ty;)*) => {
+        $(fn $name(&self, $($arg: $kind),*) -> $result {
+            self.check(Call::$call)?;
+            self.network.$name($($arg),* $(, self.$now())?)
+        })*
+    };
+}
+
+#[rustfmt::skip]
+impl Net for Kernel {
+    to_network! {
+        Listen: listen(at: &Address, options: &ListenOptions) -> SysResult<RawFd>;
+        Socket: socket(family: Family, options: &ConnectOptions) -> SysResult<RawFd>;
+        Configure: configure(fd: RawFd, options: &StreamOptions) -> SysResult<()>;
+        Shutdown: shutdown(fd: RawFd, how: Shutdown; now) -> SysResult<()>;
+        LocalAddress: local_address(fd: RawFd) -> SysResult<Address>;
+        PeerAddress: peer_address(fd: RawFd) -> SysResult<Address>;
+        PeerCredentials: peer_credentials(fd: RawFd) -> SysResult<Credentials>;
+        Connect: connect(fd: RawFd, to: &Address) -> SysResult<()>;
+        Accept: accept(fd: RawFd) -> SysResult<RawFd>;
+        Recv: recv(fd: RawFd, buf: &mut [u8]) -> SysResult<usize>;
+        Send: send(fd: RawFd, parts: &[IoSlice<'_>]; now) -> SysResult<usize>;
     }
 }

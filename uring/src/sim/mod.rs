@@ -2,12 +2,14 @@
 
 mod faults;
 mod memfs;
+mod net;
 mod rng;
 mod run;
 mod world;
 
 pub use faults::{Call, Kernel};
 pub use memfs::MemFs;
+pub use net::NetConditions;
 pub use run::Sim;
 pub use world::Latency;
 

@@ -244,7 +244,10 @@ impl Cores {
 
     /// Lets everything happen that is due.
     fn catch_up(&self) {
-        while let Some(action) = self.world.due() {
+        loop {
+            // Before each action: one that has to wait must not miss what the one before it did to a socket.
+            self.world.carry();
+            let Some(action) = self.world.due() else { break };
             match action {
                 Action::Complete { core, key } => {
                     if let Some(core) = self.all.get(core) {
@@ -314,7 +317,7 @@ impl Drop for Cores {
         for core in &self.all {
             let under_way = core.ops.borrow().keys_in_flight();
             for key in under_way {
-                core.complete(key, Err(Errno::CANCELED));
+                core.answer(key, Err(Errno::CANCELED), None, false);
             }
             while core.mail.receive(&core.shared, 0).is_some() {}
         }
@@ -329,14 +332,28 @@ impl Inner {
     /// Performs a simulated operation and delivers its answer.
     fn come_back(&self, key: usize, sys: &dyn Sys) {
         let Driver::Sim(port) = &self.driver else { return };
-        let result = if port.take_cancelled(key) {
-            Err(Errno::CANCELED)
-        } else {
-            match self.ops.borrow_mut().request(key) {
+        if port.take_cancelled(key) {
+            port.forget(key);
+            return self.answer(key, Err(Errno::CANCELED), None, false);
+        }
+        let socket = match self.ops.borrow_mut().request(key) {
+            Some(request) => request.socket(),
+            None => return,
+        };
+        let Some(fd) = socket else {
+            let result = match self.ops.borrow_mut().request(key) {
                 Some(request) => request.perform(sys),
                 None => return,
-            }
+            };
+            return self.answer(key, result, None, false);
         };
-        self.complete(key, result);
+        let Some((result, buf, more)) = port.attempt(self, key, fd) else { return };
+        if more {
+            // Before the answer, which may ask for the end.
+            port.start(self, key);
+        } else {
+            port.forget(key);
+        }
+        self.answer(key, result, buf, more);
     }
 }

@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use super::faults::Kernel;
 use super::rng::Rng;
+use crate::buf::{Buf, RECEIVE_SIZE};
 use crate::handle::Inner;
 use crate::helper::HelperJob;
+use crate::op::Request;
+use crate::sys::{Errno, RawFd, SysResult};
 use crate::time::Instant;
 
 /// Something that will happen.
@@ -68,6 +71,8 @@ pub(crate) struct World {
     pub(crate) rng: RefCell<Rng>,
     pub(crate) latency: Cell<Latency>,
     events: RefCell<BinaryHeap<Reverse<Event>>>,
+    /// Operations that wait for a change of a socket: core, key, socket.
+    parked: RefCell<Vec<(usize, usize, RawFd)>>,
     order: Cell<u64>,
     fingerprint: Cell<u64>,
 }
@@ -79,6 +84,7 @@ impl World {
             rng: RefCell::new(Rng::new(seed)),
             latency: Cell::default(),
             events: RefCell::default(),
+            parked: RefCell::default(),
             order: Cell::new(0),
             fingerprint: Cell::new(0xcbf2_9ce4_8422_2325),
         }
@@ -114,9 +120,32 @@ impl World {
         self.events.borrow_mut().push(Reverse(event));
     }
 
-    /// When the next event happens.
+    /// When the next event happens, or something arrives on the network.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.events.borrow().peek().map(|event| event.0.at)
+        let event = self.events.borrow().peek().map(|event| event.0.at);
+        event.into_iter().chain(self.kernel.network().next()).min()
+    }
+
+    /// Lets arrive what is due on the network; operations that wait for a socket with news are tried again.
+    pub(crate) fn carry(&self) {
+        for fd in self.kernel.network().deliver(self.now()) {
+            self.note([4, u64::from(fd.cast_unsigned()), 0]);
+            let woken = self.parked.borrow_mut().extract_if(.., |parked| parked.2 == fd).collect::<Vec<_>>();
+            for (core, key, _) in woken {
+                self.schedule(Action::Complete { core, key });
+            }
+        }
+    }
+
+    fn park(&self, core: usize, key: usize, fd: RawFd) {
+        self.parked.borrow_mut().push((core, key, fd));
+    }
+
+    /// Whether the operation was parked.
+    fn unpark(&self, core: usize, key: usize) -> bool {
+        let mut parked = self.parked.borrow_mut();
+        let found = parked.iter().position(|&(c, k, _)| (c, k) == (core, key));
+        found.map(|index| parked.swap_remove(index)).is_some()
     }
 
     /// Takes the next event if it is due.
@@ -136,6 +165,7 @@ impl World {
 
     /// Forgets everything that was to come.
     pub(crate) fn forget(&self) {
+        self.parked.borrow_mut().clear();
         let events = self.events.take();
         drop(events);
     }
@@ -146,11 +176,20 @@ pub(crate) struct Port {
     pub(crate) world: Rc<World>,
     /// Operations that a cancellation reached in time.
     cancelled: RefCell<Vec<usize>>,
+    /// Operations on sockets that are to end, in time or not.
+    ending: RefCell<Vec<usize>>,
+}
+
+/// Takes `key` out of a list, if it is in there.
+fn strike(list: &RefCell<Vec<usize>>, key: usize) -> bool {
+    let mut list = list.borrow_mut();
+    let found = list.iter().position(|&it| it == key);
+    found.map(|index| list.swap_remove(index)).is_some()
 }
 
 impl Port {
     pub(crate) fn new(world: Rc<World>) -> Self {
-        Self { world, cancelled: RefCell::default() }
+        Self { world, cancelled: RefCell::default(), ending: RefCell::default() }
     }
 
     pub(crate) fn start(&self, core: &Inner, key: usize) {
@@ -161,17 +200,72 @@ impl Port {
         self.world.schedule(Action::Help { core: core.shared.id, job });
     }
 
-    /// Half of the cancellations come in time, the others find that the operation was under way.
-    pub(crate) fn cancel(&self, _core: &Inner, key: usize) {
-        if self.world.rng.borrow_mut().below(2) == 0 {
+    /// Half of the cancellations come in time, the others find that the operation was under way. One that waits for a
+    /// socket is always in time.
+    pub(crate) fn cancel(&self, core: &Inner, key: usize) {
+        let socket = core.ops.borrow_mut().request(key).is_some_and(|request| request.socket().is_some());
+        if socket {
+            self.ending.borrow_mut().push(key);
+        }
+        let waits = self.world.unpark(core.shared.id, key);
+        if waits {
+            self.start(core, key);
+        }
+        if waits || self.world.rng.borrow_mut().below(2) == 0 {
             self.cancelled.borrow_mut().push(key);
         }
     }
 
     /// Whether the operation that comes back now was cancelled instead of performed.
     pub(crate) fn take_cancelled(&self, key: usize) -> bool {
-        let mut cancelled = self.cancelled.borrow_mut();
-        let found = cancelled.iter().position(|&it| it == key);
-        found.map(|index| cancelled.swap_remove(index)).is_some()
+        strike(&self.cancelled, key)
+    }
+
+    /// Tries an operation on a socket: its answer, and whether it goes on; `None` while it has to wait.
+    pub(crate) fn attempt(
+        &self,
+        core: &Inner,
+        key: usize,
+        fd: RawFd,
+    ) -> Option<(SysResult<u32>, Option<Buf>, bool)> {
+        let (result, buf, standing) = {
+            let mut ops = core.ops.borrow_mut();
+            let request = ops.request(key)?;
+            let standing = request.is_standing();
+            let (result, buf) = match request {
+                Request::Receive { file, .. } => self.receive(core, file.fd()),
+                other => (other.perform(&*core.sys), None),
+            };
+            (result, buf, standing)
+        };
+        let ending = self.ending.borrow().contains(&key);
+        if result == Err(Errno::AGAIN) {
+            if ending {
+                return Some((Err(Errno::CANCELED), None, false));
+            }
+            self.world.park(core.shared.id, key, fd);
+            return None;
+        }
+        let last = result == Ok(0) && buf.is_some();
+        // The kernel may end a standing operation at any time.
+        let more = standing && result.is_ok() && !last && !ending && !self.world.rng.borrow_mut().chance(60);
+        Some((result, buf, more))
+    }
+
+    /// A receive into a buffer of the driver, of which there is none now and then.
+    fn receive(&self, core: &Inner, fd: RawFd) -> (SysResult<u32>, Option<Buf>) {
+        if self.world.rng.borrow_mut().chance(60) {
+            return (Err(Errno::NOBUFS), None);
+        }
+        let mut buf = core.pool.take(RECEIVE_SIZE).unwrap_or_else(|| Buf::heap(RECEIVE_SIZE));
+        match core.sys.net().recv(fd, &mut buf) {
+            Ok(n) => (Ok(n as u32), Some(buf)),
+            Err(errno) => (Err(errno), None),
+        }
+    }
+
+    /// The operation has given its last answer.
+    pub(crate) fn forget(&self, key: usize) {
+        strike(&self.ending, key);
     }
 }

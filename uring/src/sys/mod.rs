@@ -23,6 +23,8 @@ pub use types::{
 use std::ffi::CStr;
 use std::sync::Arc;
 
+use crate::net::{Net, NoNet};
+
 /// The errno of a failed call. A number and nothing else: context is added by the layer that knows it.
 pub use rustix::io::Errno;
 
@@ -58,6 +60,10 @@ pub trait Sys: Send + Sync + std::fmt::Debug + 'static {
     fn set_flags(&self, fd: RawFd, flags: OpenFlags) -> SysResult<()>;
     /// `flock(2)` with `LOCK_EX | LOCK_NB`: EWOULDBLOCK when another open file description holds it.
     fn lock_exclusive(&self, fd: RawFd) -> SysResult<()>;
+
+    /// `umask(2)` with 0, for the whole process: whoever makes files for others gives the modes itself. A simulated kernel
+    /// has no umask.
+    fn clear_umask(&self) {}
 
     // --- attributes --------------------------------------------------------------------------------------------------
 
@@ -171,4 +177,11 @@ pub trait Sys: Send + Sync + std::fmt::Debug + 'static {
     /// Whether descriptors of this kernel can be handed to a real io_uring. False for simulated kernels, where the
     /// reactor performs ring operations by calling back into this trait.
     fn is_real(&self) -> bool;
+
+    // --- sockets ---------------------------------------------------------------------------------------------------------
+
+    /// The kernel's stream sockets. A kernel that has none need not say so.
+    fn net(&self) -> &dyn Net {
+        &NoNet
+    }
 }

@@ -11,8 +11,12 @@ use crate::translator::{Children, TranslatorType};
 /// Most nodes of one volfile; a [`crate::graph::LayerId`] counts them.
 const MAX_NODES: usize = u16::MAX as usize - 1;
 
+/// Most layers on a path from the top down. Each layer that has a fop in hand takes its share of the core's stack; a
+/// stock brick has twenty.
+const MAX_DEPTH: usize = 128;
+
 /// How many nodes above are searched for one with a similar name.
-const NAMES_COMPARED: usize = 200;
+const NAMES_COMPARED: usize = 50;
 
 /// Every mistake of `volfile`, with its place.
 #[must_use]
@@ -42,6 +46,7 @@ pub(super) fn check_against(volfile: &Volfile, known: &[&'static TranslatorType]
         checker.subvolumes(index, node);
         checker.translator(node);
     }
+    checker.depth();
     // A subvolume that leads nowhere would make whatever it meant unreachable.
     if !checker.leads_nowhere {
         checker.reachable();
@@ -213,6 +218,27 @@ impl<'a> Checker<'a> {
                     ))
                     .help("keep one of the two lines"),
             );
+        }
+    }
+
+    /// Fops pass layer after layer, and there is no room for any number of them.
+    fn depth(&mut self) {
+        let mut depths: Vec<usize> = Vec::with_capacity(self.volfile.nodes.len());
+        for (index, node) in self.volfile.nodes.iter().enumerate() {
+            let places = node.subvolumes.iter().filter_map(|sub| self.places.get(sub.text.as_str()));
+            let below = places.filter(|place| **place < index).map(|place| depths[*place]).max().unwrap_or(0);
+            depths.push(below + 1);
+            // Said once, where it begins.
+            if below == MAX_DEPTH {
+                self.findings.push(
+                    Diagnostic::error(
+                        node.name.span,
+                        format!("there are more than {MAX_DEPTH} layers below each other"),
+                    )
+                    .label(format!("this is number {}", MAX_DEPTH + 1))
+                    .help("remove layers below this one"),
+                );
+            }
         }
     }
 

@@ -184,13 +184,15 @@ impl Report {
         // At the end of a line there is nothing to underline but the place itself.
         let room = line.chars().count().saturating_sub(before).max(1);
         let carets = "^".repeat(span.len.clamp(1, room));
-        let gap = if diagnostic.label.is_empty() { "" } else { " " };
+        let space = if diagnostic.label.is_empty() { "" } else { " " };
         writeln!(out, "{gutter}{blue}-->{reset} {}:{}:{}", self.file, span.line, span.column)?;
         writeln!(out, "{gutter} {blue}|{reset}")?;
-        writeln!(out, "{blue}{number} |{reset} {}", printable(line).trim_end())?;
+        let shown = printable(line);
+        let (gap, shown) = if shown.trim().is_empty() { ("", "") } else { (" ", shown.trim_end()) };
+        writeln!(out, "{blue}{number} |{reset}{gap}{shown}")?;
         writeln!(
             out,
-            "{gutter} {blue}|{reset} {}{accent}{carets}{gap}{}{reset}",
+            "{gutter} {blue}|{reset} {}{accent}{carets}{space}{}{reset}",
             " ".repeat(before),
             printable(&diagnostic.label)
         )?;

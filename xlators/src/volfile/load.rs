@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Diagnostic, Report, Span, Volfile, check, parse};
+use super::{Diagnostic, Report, Severity, Span, Volfile, check, parse};
 
 /// Longest volfile that is read, in bytes; the largest that glusterd writes is some hundred KB.
 pub const MAX_LEN: u64 = 16 << 20;
@@ -12,7 +12,16 @@ pub const MAX_LEN: u64 = 16 << 20;
 #[must_use]
 pub fn read(file: &str, text: &str) -> (Volfile, Report) {
     let (volfile, mut findings) = parse(text);
-    findings.extend(check(&volfile));
+    let mistakes: Vec<Span> = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .map(|finding| finding.span)
+        .collect();
+    // What a syntax error has damaged is not blamed a second time, nor is what only seems odd because of it.
+    let is_new = |finding: &Diagnostic| {
+        mistakes.is_empty() || (finding.severity == Severity::Error && !mistakes.contains(&finding.span))
+    };
+    findings.extend(check(&volfile).into_iter().filter(is_new));
     (volfile, Report::new(file, text, findings))
 }
 

@@ -15,6 +15,7 @@ use super::{
     AtFlags, DirEntry, Errno, How, NO_ID, OpenFlags, RawFd, ReadFlags, RenameFlags, Resolve, SeekFrom,
     SharedWords, Stat, StatFs, Sys, SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
 };
+use crate::net::Net;
 
 /// Smallest buffer given to `getdents64`: one record with the longest name fits (19 + 256 bytes, rounded up).
 const MIN_DIR_BUFFER: usize = 512;
@@ -49,7 +50,7 @@ impl Linux {
 }
 
 /// Lends `fd` to rustix for one call.
-fn lend<'a>(fd: RawFd) -> SysResult<BorrowedFd<'a>> {
+pub(crate) fn lend<'a>(fd: RawFd) -> SysResult<BorrowedFd<'a>> {
     if fd == -1 {
         return Err(Errno::BADF);
     }
@@ -192,6 +193,10 @@ impl Sys for Linux {
 
     fn name_to_handle(&self, dir: RawFd, path: &CStr) -> SysResult<Vec<u8>> {
         raw::name_to_handle(dir, path)
+    }
+
+    fn clear_umask(&self) {
+        rustix::process::umask(rfs::Mode::empty());
     }
 
     fn close(&self, fd: RawFd) {
@@ -502,5 +507,9 @@ impl Sys for Linux {
 
     fn is_real(&self) -> bool {
         true
+    }
+
+    fn net(&self) -> &dyn Net {
+        self
     }
 }

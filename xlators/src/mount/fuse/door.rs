@@ -12,7 +12,8 @@ use super::times;
 use crate::call::{Call, CallSpec, CallTimes, Caller};
 use crate::fop::Fop;
 use crate::graph::{Graph, Next};
-use crate::types::{Gfid, LockOwner};
+use crate::keys;
+use crate::types::{Dict, Gfid, LockOwner, Value, Xdata};
 
 thread_local! {
     /// The graph of the core that runs on this thread.
@@ -123,6 +124,14 @@ impl Door {
     /// Where fops enter.
     pub(super) fn top(&self) -> &Next {
         self.graph.top()
+    }
+
+    /// The gfid that a new object shall have: it is the client who gives it.
+    pub(super) fn gfid_request(&self) -> Xdata {
+        let mut random = [0; 16];
+        self.graph.core().random_bytes(&mut random);
+        let pair = (keys::GFID_REQ, Value::Gfid(Gfid::from_random(random)));
+        Xdata::new(Dict::from_iter([pair]))
     }
 
     /// Enters `fop`.

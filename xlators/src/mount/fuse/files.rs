@@ -45,7 +45,7 @@ pub(super) async fn create(
     let number = reserve(door, &fd)?;
     let call = door.begin(Fop::Create, loc.parent);
     let mode = mode & 0o7777;
-    let req = request::Create { loc, flags, mode, umask, fd: FdRef::clone(&fd), xdata: Xdata::NONE };
+    let req = request::Create { loc, flags, mode, umask, fd: FdRef::clone(&fd), xdata: door.gfid_request() };
     let made = door.top().create(&call, req).await?;
     fd.bind(made.iatt.gfid);
     Ok((made.iatt, number.keep(&fd)))

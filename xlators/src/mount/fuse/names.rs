@@ -2,8 +2,10 @@
 
 use std::ffi::CString;
 
+use kiln_uring::Errno;
+
 use super::door::Door;
-use crate::error::FopResult;
+use crate::error::{FopError, FopResult};
 use crate::fop::{Fop, request};
 use crate::types::{Iatt, Loc, Xdata};
 
@@ -14,27 +16,34 @@ const TARGET_MAX: u32 = 4096;
 
 pub(super) async fn lookup(door: &Door, loc: Loc) -> FopResult<Iatt> {
     let call = door.begin(Fop::Lookup, loc.parent);
-    let found = door.top().lookup(&call, request::Lookup { loc, xdata: Xdata::NONE }).await?;
-    Ok(found.iatt)
+    let req = request::Lookup { loc: loc.clone(), xdata: Xdata::NONE };
+    match door.top().lookup(&call, req).await {
+        // A file that was put on the brick by hand, or whose maker was interrupted: it gets a gfid now.
+        Err(FopError { errno: Errno::NODATA, .. }) => {
+            let req = request::Lookup { loc, xdata: door.gfid_request() };
+            Ok(door.top().lookup(&call, req).await?.iatt)
+        }
+        found => Ok(found?.iatt),
+    }
 }
 
 pub(super) async fn mknod(door: &Door, loc: Loc, mode: u32, rdev: u64, umask: u32) -> FopResult<Iatt> {
     let call = door.begin(Fop::Mknod, loc.parent);
-    let made = door.top().mknod(&call, request::Mknod { loc, mode, rdev, umask, xdata: Xdata::NONE }).await?;
+    let made = door.top().mknod(&call, request::Mknod { loc, mode, rdev, umask, xdata: door.gfid_request() }).await?;
     Ok(made.iatt)
 }
 
 pub(super) async fn mkdir(door: &Door, loc: Loc, mode: u32, umask: u32) -> FopResult<Iatt> {
     let call = door.begin(Fop::Mkdir, loc.parent);
     let mode = mode & PERMISSIONS;
-    let made = door.top().mkdir(&call, request::Mkdir { loc, mode, umask, xdata: Xdata::NONE }).await?;
+    let made = door.top().mkdir(&call, request::Mkdir { loc, mode, umask, xdata: door.gfid_request() }).await?;
     Ok(made.iatt)
 }
 
 pub(super) async fn symlink(door: &Door, target: CString, loc: Loc) -> FopResult<Iatt> {
     let call = door.begin(Fop::Symlink, loc.parent);
     // The mode of a symbolic link is 0777, whatever the caller's umask, which this request does not carry.
-    let req = request::Symlink { target, loc, umask: 0, xdata: Xdata::NONE };
+    let req = request::Symlink { target, loc, umask: 0, xdata: door.gfid_request() };
     Ok(door.top().symlink(&call, req).await?.iatt)
 }
 

@@ -33,12 +33,17 @@ const COLUMN_GAP: f64 = 32.0;
 /// Width that an edge takes where it passes through a row.
 const LANE: f64 = 8.0;
 
+/// Most lanes in a picture. A graph with more of them is beyond any picture, and its edges may cross boxes.
+const MAX_LANES: usize = 20_000;
+
 /// A box or, where an edge passes through a row, a lane.
 struct Slot {
     row: usize,
     width: f64,
     x: f64,
     above: Vec<usize>,
+    /// Which subvolume of the first one above it is: of boxes under the same one, the order is the volfile's.
+    position: usize,
 }
 
 pub(super) fn layout(items: &[Item]) -> Layout {
@@ -47,18 +52,23 @@ pub(super) fn layout(items: &[Item]) -> Layout {
     let mut slots: Vec<Slot> = items
         .iter()
         .zip(&rows_of)
-        .map(|(item, row)| Slot { row: *row, width: item.width, x: 0.0, above: Vec::new() })
+        .map(|(item, row)| Slot { row: *row, width: item.width, x: 0.0, above: Vec::new(), position: 0 })
         .collect();
     // Every edge as a path of slots, one per row.
     let mut paths: Vec<Vec<usize>> = Vec::new();
     for (index, item) in items.iter().enumerate().rev() {
-        for below in &item.below {
+        for (position, below) in item.below.iter().enumerate() {
             let mut path = vec![index];
-            for row in rows_of[index] + 1..rows_of[*below] {
-                slots.push(Slot { row, width: LANE, x: 0.0, above: Vec::new() });
+            let lanes = rows_of[index] + 1..rows_of[*below];
+            let room = slots.len() + lanes.len() <= items.len() + MAX_LANES;
+            for row in lanes.filter(|_| room) {
+                slots.push(Slot { row, width: LANE, x: 0.0, above: Vec::new(), position });
                 path.push(slots.len() - 1);
             }
             path.push(*below);
+            if slots[*below].above.is_empty() {
+                slots[*below].position = position;
+            }
             for pair in path.windows(2) {
                 slots[pair[1]].above.push(pair[0]);
             }
@@ -99,7 +109,7 @@ fn place_columns(slots: &mut [Slot], rows: &mut [Vec<usize>]) -> f64 {
         };
         let mut wished: Vec<(usize, f64)> =
             row.iter().map(|index| (*index, wish(&slots[*index]).unwrap_or(0.0))).collect();
-        wished.sort_by(|a, b| a.1.total_cmp(&b.1));
+        wished.sort_by(|a, b| a.1.total_cmp(&b.1).then(slots[a.0].position.cmp(&slots[b.0].position)));
         *row = wished.iter().map(|(index, _)| *index).collect();
         // Side by side first; then the whole row moves so that its boxes are, on average, where they wish to be.
         let mut x = 0.0;

@@ -18,14 +18,14 @@ const MIN_WIDTH: f64 = 170.0;
 /// Longer texts are cut; the whole text is in the tooltip.
 const MAX_TEXT: usize = 56;
 
+/// Plain rules rather than variables, which not every viewer knows.
 const STYLE: &str = "\
-    svg{--paper:#fff;--box:#fff;--line:#c8d0da;--ink:#17202b;--soft:#5c6b7c;--edge:#7b8a9b;--rule:#e6eaef}\
-    @media(prefers-color-scheme:dark){svg{--paper:#12171d;--box:#1b222b;--line:#3a4654;--ink:#e8edf3;--soft:#9aa8b7;--edge:#8190a1;--rule:#2b3541}}\
-    .paper{fill:var(--paper)}.box{fill:var(--box);stroke:var(--line)}.rule{stroke:var(--rule)}\
-    text{font-family:'DejaVu Sans Mono','Liberation Mono',Menlo,Consolas,monospace;fill:var(--ink)}\
-    .name{font-size:14px;font-weight:600}.kind{font-size:12px;fill:var(--soft)}\
-    .key{font-size:11.5px;fill:var(--soft)}.value{font-size:11.5px}\
-    .edge{fill:none;stroke:var(--edge);stroke-width:1.5}.tip{fill:var(--edge)}";
+    text{font-family:'DejaVu Sans Mono','Liberation Mono',Menlo,Consolas,monospace;fill:#17202b}\
+    .name{font-size:14px;font-weight:600}.kind{font-size:12px}.key{font-size:11.5px}.value{font-size:11.5px}\
+    .kind,.key{fill:#5c6b7c}.paper{fill:#fff}.box{fill:#fbfcfd;stroke:#c8d0da}.rule{stroke:#e3e8ee}\
+    .edge{fill:none;stroke:#7b8a9b;stroke-width:1.5}.tip{fill:#7b8a9b}\
+    @media(prefers-color-scheme:dark){text{fill:#e8edf3}.kind,.key{fill:#9aa8b7}.paper{fill:#12171d}\
+    .box{fill:#1b222b;stroke:#3a4654}.rule{stroke:#2b3541}}";
 
 /// The colour of a translator's family.
 const FAMILIES: &[(&str, &str)] = &[

@@ -19,6 +19,9 @@ pub fn text(volfile: &Volfile) -> String {
     tree.out
 }
 
+/// Most branchings below each other; what is deeper is left out.
+const MAX_BRANCHES: usize = 60;
+
 struct Tree<'a> {
     picture: &'a Picture<'a>,
     drawn: Vec<bool>,
@@ -39,6 +42,11 @@ impl Tree<'_> {
             self.node(node, &first, rest);
             match node.below.as_slice() {
                 [] => return,
+                [_, _, ..] if rest.chars().count() >= 4 * MAX_BRANCHES => {
+                    self.line(rest, format_args!("│"));
+                    self.line(rest, format_args!("└── … (too deep to be drawn)"));
+                    return;
+                }
                 [only] => {
                     self.line(rest, format_args!("│"));
                     index = *only;

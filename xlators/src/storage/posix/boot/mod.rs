@@ -60,6 +60,8 @@ pub fn open_brick(context: &PrepareContext<'_>) -> Result<Brick, BootError> {
         return Err(BootError::NoDirectory);
     }
     let sys = Arc::clone(context.sys);
+    // Modes come from clients, and the umask has been applied to them.
+    sys.clear_umask();
     let root = open_root(&sys, &path)?;
     check_xattrs(&sys, &root, &path)?;
     in_use::claim(&sys, &root, &path)?;
