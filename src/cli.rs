@@ -39,6 +39,8 @@ pub enum Command {
     Stats(StatsArgs),
     /// Show what a running brick holds: requests in flight, tables, options
     Dump(DumpArgs),
+    /// Check a brick that is not in service, and mend it
+    Check(CheckArgs),
     /// Run a short mixed load on a mounted directory
     Load(LoadArgs),
     /// Print a completion script for a shell
@@ -59,6 +61,44 @@ pub enum Command {
         dir: Option<PathBuf>,
     },
 }
+
+/// `kiln check`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "`kiln check --help` tells what is checked and mended, and the exit statuses.",
+    after_long_help = CHECK_LONG_HELP,
+)]
+pub struct CheckArgs {
+    /// Mend what can be mended without a guess
+    #[arg(long)]
+    pub repair: bool,
+    /// JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Do not look for trusted.gfid2path: the volume has it off, or is older than GlusterFS 3.12
+    #[arg(long)]
+    pub no_gfid2path: bool,
+    /// The brick
+    pub dir: PathBuf,
+}
+
+/// What `kiln check --help` ends with.
+const CHECK_LONG_HELP: &str = "\
+Every object must have a gfid of its own, a handle in .glusterfs, and a trusted.gfid2path for each name; every handle must \
+belong to an object with a name; the housekeeping directories must hold nothing that an unfinished operation left. Contents \
+of files are not read.
+
+With --repair missing handles and trusted.gfid2path are made and wrong ones replaced, those of what is not there any more \
+removed, and leftovers cleared away. An entry without gfid gets a random one; on a replicated volume let a client look it up \
+instead, which gives it the same on all bricks. Two objects with one gfid, a damaged gfid, strangers among the handles and \
+links from elsewhere are only told of: what is right, nobody but you can know.
+
+Exit status: 0 the brick is clean (or is now), 4 not a brick or in use, 9 something is left.
+
+Examples:
+  kiln check /srv/brick
+  kiln check --repair /srv/brick
+  kiln check --json /srv/brick | jq '.findings[] | select(.kind == \"duplicate\")'";
 
 /// `kiln load`
 #[derive(Debug, Args)]

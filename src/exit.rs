@@ -22,6 +22,8 @@ pub enum Exit {
     Control = 7,
     /// Stopped by force, or requests had to be cut off.
     CutOff = 8,
+    /// `kiln check` has found something that is wrong (still).
+    Findings = 9,
     /// A core's thread died: a bug. The rest of the process cannot serve without it.
     CoreLost = 70,
 }
@@ -41,6 +43,7 @@ Exit status:
    6  the mount failed: mount point missing or busy, no /dev/fuse
    7  control socket: no such brick runs here, or one of that name is already running
    8  stopped by force, or requests had to be cut off
+   9  `kiln check` found something that is wrong and was not repaired
   70  a thread that serves requests died, which is a bug in Kiln"
     };
 }

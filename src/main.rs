@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         },
         Command::Stats(args) => cmd::stats::run(&args),
         Command::Dump(args) => cmd::dump::run(&args),
+        Command::Check(args) => cmd::check::run(&args),
         Command::Load(args) => cmd::load::run(&args),
         Command::Completions { shell } => cmd::generate::completions(shell),
         Command::Man { dir } => cmd::generate::man(dir.as_deref()),

@@ -1,5 +1,6 @@
 //! One module per command.
 
+pub mod check;
 pub mod dump;
 pub mod generate;
 pub mod load;

@@ -8,6 +8,7 @@
 mod support;
 
 mod bad_input;
+mod check;
 mod crash;
 mod handover;
 mod mount;

@@ -133,9 +133,8 @@ impl Intents {
         Ok((this, found))
     }
 
-    /// Slots that nobody reads, for a brick that only the offline check works on.
-    #[must_use]
-    pub fn in_memory() -> Self {
+    /// Slots that do not outlive this process.
+    fn in_memory() -> Self {
         Self::around(Arc::new(SharedWords::simulated(WORDS)))
     }
 

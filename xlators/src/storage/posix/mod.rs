@@ -309,9 +309,6 @@ impl Translator for Posix {
 
     fn start(&self) {
         self.background.start(&self.core, &self.brick);
-        if self.core.id() == 0 && !self.brick.intents.is_trusted() {
-            self.core.spawn(check::scrub::run(self.core.clone(), Arc::clone(&self.brick)));
-        }
     }
 
     fn fini(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {

@@ -21,6 +21,7 @@ use std::time::Duration;
 use kiln_uring::{Core, TaskId};
 
 use super::Brick;
+use super::check::scrub;
 
 /// Longest sleep in one piece: a changed interval is noticed after this.
 const SLICE: Duration = Duration::from_secs(5);
@@ -35,11 +36,14 @@ impl Background {
         if core.id() != 0 || !self.0.borrow().is_empty() {
             return;
         }
-        let tasks = [
+        let mut tasks = vec![
             core.spawn(space::run(core.clone(), Arc::clone(brick))),
             core.spawn(health::run(core.clone(), Arc::clone(brick))),
             core.spawn(janitor::run(core.clone(), Arc::clone(brick))),
         ];
+        if !brick.intents.is_trusted() {
+            tasks.push(core.spawn(scrub::run(core.clone(), Arc::clone(brick))));
+        }
         self.0.borrow_mut().extend(tasks);
     }
 
@@ -67,7 +71,7 @@ async fn wait(core: &Core, interval: impl Fn() -> Duration) -> bool {
 }
 
 /// Sleeps; false when the core shuts down first.
-async fn sleep(core: &Core, time: Duration) -> bool {
+pub(super) async fn sleep(core: &Core, time: Duration) -> bool {
     let mut over = pin!(core.sleep(time));
     let mut stop = pin!(core.shutdown_requested());
     poll_fn(|cx| match stop.as_mut().poll(cx) {

@@ -23,7 +23,6 @@ use super::handle::{HandlePath, ROOT_TARGET};
 use super::intents::{Found, Intents};
 use super::options::Settings;
 use crate::keys;
-use crate::options::Options;
 use crate::translator::PrepareContext;
 use crate::types::Gfid;
 
@@ -77,6 +76,16 @@ pub fn open_brick(context: &PrepareContext<'_>) -> Result<Brick, BootError> {
     Ok(brick)
 }
 
+/// Opens the root of a brick that nobody may serve as long as it is open.
+///
+/// # Errors
+/// See [`BootError`].
+pub(super) fn open_offline(sys: &Arc<dyn Sys>, path: &Path) -> Result<Arc<File>, BootError> {
+    let root = open_root(sys, path)?;
+    in_use::claim(sys, &root, path)?;
+    Ok(root)
+}
+
 /// Finishes what an earlier process left in the middle, and removes what nobody can name any more.
 fn recover(brick: &Brick, path: &Path, found: Found) -> Result<(), BootError> {
     let io = |errno| BootError::Io { path: path.into(), doing: "empty a directory in .glusterfs", errno };
@@ -90,33 +99,6 @@ fn recover(brick: &Brick, path: &Path, found: Found) -> Result<(), BootError> {
     Ok(())
 }
 
-/// Opens the brick at `path` to look at it, without changing anything; nobody may serve it.
-///
-/// # Errors
-/// See [`BootError`].
-pub fn open_for_check(sys: &Arc<dyn Sys>, path: &Path) -> Result<Brick, BootError> {
-    let root = open_root(sys, path)?;
-    in_use::claim(sys, &root, path)?;
-    let io = |doing| move |errno| BootError::Io { path: path.into(), doing, errno };
-    match read_gfid(sys, &root, keys::GFID).map_err(io("read the root's trusted.gfid"))? {
-        Some(Gfid::ROOT) | None => {}
-        Some(found) => return Err(BootError::NotARoot { path: path.into(), found }),
-    }
-    let open = |dir: &File, name: &CStr| -> Result<Arc<File>, Errno> {
-        let fd = sys.openat2(dir.fd(), name, How::new(OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW))?;
-        Ok(Arc::new(File::new(Arc::clone(sys), fd)))
-    };
-    let dot = open(&root, DOT_GLUSTERFS).map_err(io("open .glusterfs: is this a brick? Cannot"))?;
-    // What is missing there is made by the next start; until then `.glusterfs` itself stands for it, and nothing is in it
-    // under such names.
-    let or_dot = |name: &CStr| open(&dot, name).unwrap_or_else(|_| Arc::clone(&dot));
-    let (unlink_dir, landfill_dir, temp_dir) = (or_dot(c"unlink"), or_dot(c"landfill"), or_dot(TEMP));
-    let dirs = Directories { root, dot, unlink_dir, landfill_dir, temp_dir };
-    let settings = Settings::new(&Options::new(super::OPTIONS, []).unwrap_or_default());
-    let intents = Intents::in_memory();
-    Ok(Brick::new(Arc::clone(sys), path, dirs, intents, String::new(), settings))
-}
-
 fn open_root(sys: &Arc<dyn Sys>, path: &Path) -> Result<Arc<File>, BootError> {
     let text = CString::new(path.as_os_str().as_bytes()).map_err(|_| BootError::Missing(path.into()))?;
     match sys.openat2(AT_FDCWD, &text, How::new(OpenFlags::DIRECTORY)) {
@@ -128,7 +110,7 @@ fn open_root(sys: &Arc<dyn Sys>, path: &Path) -> Result<Arc<File>, BootError> {
 }
 
 /// Sets and removes a probe attribute, as only this shows that the file system keeps them and that we may set them.
-fn check_xattrs(sys: &Arc<dyn Sys>, root: &File, path: &Path) -> Result<(), BootError> {
+pub(super) fn check_xattrs(sys: &Arc<dyn Sys>, root: &File, path: &Path) -> Result<(), BootError> {
     const PROBE: &CStr = c"trusted.glusterfs.test";
     let target = XattrTarget::Fd(root.fd());
     match sys.setxattr(target, PROBE, b"working", XattrFlags::empty()) {

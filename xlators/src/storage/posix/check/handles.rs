@@ -1,185 +1,146 @@
-//! The walk over the handles: each belongs to an object with a name, and nothing else lies among them.
+//! The first pass: the root, and which inode each handle is.
 
-use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
-use std::sync::Arc;
 
 use kiln_uring::sys::{Stat, XattrTarget};
-use kiln_uring::{AtFlags, Errno, File};
+use kiln_uring::{Errno, File};
 
-use super::{Inspector, What, names};
-use crate::storage::posix::Brick;
-use crate::storage::posix::handle::HandlePath;
-use crate::storage::posix::stripes::object_key;
+use super::ledger::{Entry, Marks};
+use super::report::Kind;
+use super::{Check, Held, gfid_of, open_dir};
+use crate::storage::posix::brick::DOT_GLUSTERFS;
+use crate::storage::posix::handle::{HandlePath, ROOT_TARGET};
 use crate::types::Gfid;
 
-/// See the [module](self).
-#[derive(Debug, Default)]
-pub(super) struct Handles {
-    /// First level: the next of 256.
-    next: u16,
-    /// Second-level directories of the present first-level one.
-    leaves: VecDeque<CString>,
-    first: Option<(String, Arc<File>)>,
-    /// Names in the present second-level directory.
-    entries: VecDeque<CString>,
-    second: String,
-}
+/// Permissions that `.glusterfs` gives nobody but its owner.
+const OTHERS: u32 = 0o077;
 
-impl Handles {
-    /// From the first.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Looks at the next handle. False when there is none.
-    pub fn step(&mut self, inspector: &mut Inspector) -> bool {
-        if let Some(entry) = self.entries.pop_front() {
-            if let Some((first, _)) = &self.first {
-                inspector.handle(first, &self.second, &entry);
+impl Check<'_> {
+    /// The root's own gfid and handle, and who may look into `.glusterfs`.
+    pub(super) fn root(&mut self, stat: &Stat) {
+        let root = XattrTarget::Fd(self.mender.root.fd());
+        match gfid_of(&self.mender.sys, root) {
+            Ok(Held::Gfid(_)) => {}
+            Ok(Held::Nothing) => {
+                self.found(Kind::Root, b"", Some(Gfid::ROOT), "the root has no trusted.gfid", |mender| {
+                    mender.set_gfid(root, Gfid::ROOT)
+                });
             }
-            return true;
+            Ok(Held::Damaged) => {
+                let what = "the root's trusted.gfid is null or not 16 bytes";
+                self.found(Kind::Root, b"", Some(Gfid::ROOT), what, |mender| {
+                    mender.sys.removexattr(root, crate::keys::GFID)?;
+                    mender.set_gfid(root, Gfid::ROOT)
+                });
+            }
+            Err(errno) => self.unreadable(b"", errno),
         }
-        if let Some(leaf) = self.leaves.pop_front() {
-            self.enter(inspector, &leaf);
-            return true;
-        }
-        if self.next > 0xff {
-            return false;
-        }
-        let first = format!("{:02x}", self.next);
-        self.next += 1;
-        let brick = Arc::clone(&inspector.brick);
-        let path = format!(".glusterfs/{first}");
-        let name = CString::new(first.as_str()).unwrap_or_default();
-        match names::open(&brick, &brick.dot, &name) {
-            Ok(dir) => {
-                self.leaves = list(inspector, &brick, &dir, &path);
-                self.first = Some((first, dir));
+        let marks = Marks::NAMED | Marks::DIRECTORY | Marks::HANDLE;
+        *self.ledger.entry(Gfid::ROOT) = Entry { ino: stat.ino, marks, ..Entry::default() };
+        self.root_handle();
+        let dot = self.mender.dot.fd();
+        match self.mender.sys.stat(dot) {
+            Ok(stat) if stat.mode & OTHERS != 0 => {
+                let mode = stat.mode & 0o7777;
+                let what = format!(
+                    "its mode is {mode:04o}: others than its owner can get past the directories' permissions"
+                );
+                self.found(Kind::Mode, DOT_GLUSTERFS.to_bytes(), None, what, |mender| {
+                    mender.sys.chmod(dot, mode & !OTHERS)
+                });
             }
-            // Every start makes them.
-            Err(Errno::NOENT) => {}
-            Err(errno) => {
-                inspector.found(path, Gfid::NULL, What::Unreadable, errno.to_string(), |_| Ok(false))
-            }
-        }
-        true
-    }
-
-    fn enter(&mut self, inspector: &mut Inspector, leaf: &CStr) {
-        let Some((first, dir)) = &self.first else { return };
-        let brick = Arc::clone(&inspector.brick);
-        let text = leaf.to_string_lossy().into_owned();
-        let path = format!(".glusterfs/{first}/{text}");
-        let is_hex = text.len() == 2 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        match names::open(&brick, dir, leaf) {
-            Ok(dir) if is_hex => {
-                self.entries = list(inspector, &brick, &dir, &path);
-                self.second = text;
-            }
-            Ok(_) | Err(Errno::NOTDIR | Errno::LOOP) => {
-                inspector.found(path, Gfid::NULL, What::NotAHandle, "", |_| Ok(false));
-            }
-            Err(errno) => {
-                inspector.found(path, Gfid::NULL, What::Unreadable, errno.to_string(), |_| Ok(false))
-            }
-        }
-    }
-}
-
-/// All names of a directory: handles are spread over 65536 directories.
-fn list(inspector: &mut Inspector, brick: &Brick, dir: &File, path: &str) -> VecDeque<CString> {
-    let mut found = VecDeque::new();
-    if let Err(errno) = names::list_all(brick, dir, |name| found.push_back(name.to_owned())) {
-        inspector.found(path, Gfid::NULL, What::Unreadable, errno.to_string(), |_| Ok(false));
-    }
-    found
-}
-
-impl Inspector {
-    fn handle(&mut self, first: &str, second: &str, name: &CStr) {
-        let path = format!(".glusterfs/{first}/{second}/{}", name.to_string_lossy());
-        let gfid = Gfid::from_text(name.to_bytes()).unwrap_or_default();
-        let here = HandlePath::new(gfid);
-        if gfid.is_null() || format!(".glusterfs/{}", here.as_c_str().to_string_lossy()) != path {
-            return self.found(path, Gfid::NULL, What::NotAHandle, "", |_| Ok(false));
-        }
-        self.report.handles += 1;
-        if gfid.is_root() {
-            return;
-        }
-        match self.brick.stat_handle(gfid) {
-            Ok(stat) if stat.is_dir() => {
-                self.found(path, gfid, What::NotAHandle, "a directory", |_| Ok(false))
-            }
-            Ok(stat) if stat.nlink == 1 => self.lonely(path, gfid, &stat),
-            Ok(stat) => {
-                self.expected_names += u64::from(stat.nlink - 1);
-                let found = self.brick.gfid_of(XattrTarget::At(self.brick.dot.fd(), here.as_c_str()));
-                if found != Ok(gfid) {
-                    let detail = match found {
-                        Ok(other) => format!("the object's gfid is {other}"),
-                        Err(errno) => format!("the object's gfid cannot be read: {errno}"),
-                    };
-                    self.found(path, gfid, What::HandleOfAnother, detail, |_| Ok(false));
-                }
-            }
-            Err(Errno::NOENT) if self.online => {}
-            Err(errno) => self.found(path, gfid, What::Unreadable, errno.to_string(), |_| Ok(false)),
+            Ok(_) => {}
+            Err(errno) => self.unreadable(DOT_GLUSTERFS.to_bytes(), errno),
         }
     }
 
-    /// A handle that is the only link: a directory's, or an orphan.
-    fn lonely(&mut self, path: String, gfid: Gfid, stat: &Stat) {
-        let here = HandlePath::new(gfid);
-        let target = XattrTarget::At(self.brick.dot.fd(), here.as_c_str());
-        // A directory's handle has no attributes; a user's symbolic link has its gfid.
-        let is_dir_handle = stat.is_symlink() && self.brick.gfid_of(target) == Err(Errno::NODATA);
-        let what = match is_dir_handle {
-            true => match self.brick.open_dir(gfid) {
-                Ok(_) => return,
-                // Found while the root's handle is broken, this says nothing.
-                Err(Errno::NOENT | Errno::STALE | Errno::NOTDIR) if !self.root_is_lost => {
-                    What::DanglingHandle
-                }
-                Err(_) if self.root_is_lost => return,
-                Err(errno) => {
-                    return self.found(path, gfid, What::Unreadable, errno.to_string(), |_| Ok(false));
-                }
-            },
-            false => What::OrphanHandle,
+    fn root_handle(&mut self) {
+        let handle = HandlePath::new(Gfid::ROOT);
+        let target = self.mender.sys.readlink_at(self.mender.dot.fd(), handle.as_c_str());
+        let what = match target {
+            Ok(target) if target == ROOT_TARGET.to_bytes() => return,
+            Ok(target) => format!("the root's handle leads to {}", super::Escaped(&target)),
+            Err(Errno::NOENT) => "the root has no handle".into(),
+            Err(Errno::INVAL) => "the root's handle is no symbolic link".into(),
+            Err(errno) => return self.unreadable(&handle_name(Gfid::ROOT), errno),
         };
-        // A job that makes an object has filled its slot before it makes the handle. So when the slots know nothing of a
-        // handle that was seen before, the job is over, and then the object has its name.
-        if self.online && self.brick.intents.is_busy(gfid) {
-            return;
-        }
-        let ino = stat.ino;
-        self.found(path, gfid, what, "", |brick| {
-            let _object = brick.objects.lock(&[object_key(gfid)]);
-            // A fop may have been faster.
-            let still = brick.stat_handle(gfid).is_ok_and(|stat| stat.nlink == 1 && stat.ino == ino);
-            if !still || (what == What::DanglingHandle && !leads_nowhere(brick, gfid)) {
-                return Ok(false);
-            }
-            let handle = HandlePath::new(gfid);
-            brick.sys.unlink_at(brick.dot.fd(), handle.as_c_str(), AtFlags::empty()).map(|()| true)
+        self.found(Kind::Root, &handle_name(Gfid::ROOT), Some(Gfid::ROOT), what, |mender| {
+            mender.remove_handle(Gfid::ROOT)?;
+            mender.root_handle()
         });
     }
+
+    /// Lists all handles.
+    pub(super) fn handles(&mut self) {
+        for first in 0..=255_u8 {
+            let first = format!("{first:02x}");
+            let path = format!(".glusterfs/{first}");
+            let name = CString::new(first.as_str()).unwrap_or_default();
+            let dir = match open_dir(&self.mender.sys, &self.mender.dot, &name) {
+                Ok(dir) => dir,
+                // Every start makes what is missing of these.
+                Err(Errno::NOENT) => continue,
+                Err(Errno::NOTDIR | Errno::LOOP) => {
+                    self.told(Kind::Junk, path.as_bytes(), None, "it is no directory");
+                    continue;
+                }
+                Err(errno) => {
+                    self.unreadable(path.as_bytes(), errno);
+                    continue;
+                }
+            };
+            let mut seconds = Vec::new();
+            if let Err(errno) = self.list(&dir, |_, name, _| seconds.push(name.to_owned())) {
+                self.unreadable(path.as_bytes(), errno);
+            }
+            for second in seconds {
+                self.leaf(&dir, &first, &second);
+            }
+        }
+    }
+
+    fn leaf(&mut self, parent: &File, first: &str, name: &CStr) {
+        let mut path = format!(".glusterfs/{first}/").into_bytes();
+        path.extend_from_slice(name.to_bytes());
+        let &[a @ (b'0'..=b'9' | b'a'..=b'f'), b @ (b'0'..=b'9' | b'a'..=b'f')] = name.to_bytes() else {
+            return self.told(Kind::Junk, &path, None, "its name is not two hexadecimal digits");
+        };
+        let dir = match open_dir(&self.mender.sys, parent, name) {
+            Ok(dir) => dir,
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                return self.told(Kind::Junk, &path, None, "it is no directory");
+            }
+            Err(errno) => return self.unreadable(&path, errno),
+        };
+        let first = first.as_bytes();
+        let listed = self.list(&dir, |check, name, ino| {
+            check.step();
+            let text = name.to_bytes();
+            let gfid = Gfid::from_text(text).filter(|gfid| gfid.to_text() == text && !gfid.is_null());
+            let what = match gfid {
+                Some(gfid) if text[..2] == *first && text[2..4] == [a, b] => return check.handle(gfid, ino),
+                Some(_) => "a handle in the wrong directory",
+                None => "its name is not a gfid",
+            };
+            let mut path = path.clone();
+            path.push(b'/');
+            path.extend_from_slice(text);
+            check.told(Kind::Junk, &path, gfid, what);
+        });
+        if let Err(errno) = listed {
+            self.unreadable(&path, errno);
+        }
+    }
+
+    fn handle(&mut self, gfid: Gfid, ino: u64) {
+        self.report.handles += 1;
+        if !gfid.is_root() {
+            *self.ledger.entry(gfid) = Entry { ino, marks: Marks::HANDLE, ..Entry::default() };
+        }
+    }
 }
 
-/// Whether a directory's handle leads to none, and not only because a directory on the way is being renamed. On a brick that
-/// never comes to rest the answer is no.
-fn leads_nowhere(brick: &Brick, gfid: Gfid) -> bool {
-    for _ in 0..1000 {
-        let before = brick.intents.quiet();
-        if !matches!(brick.open_dir(gfid), Err(Errno::NOENT | Errno::STALE | Errno::NOTDIR)) {
-            return false;
-        }
-        if before.is_some() && before == brick.intents.quiet() {
-            return true;
-        }
-        std::thread::yield_now();
-    }
-    false
+/// A handle's path below the brick.
+pub(super) fn handle_name(gfid: Gfid) -> Vec<u8> {
+    [DOT_GLUSTERFS.to_bytes(), b"/", HandlePath::new(gfid).as_c_str().to_bytes()].concat()
 }

@@ -1,378 +1,325 @@
-//! The check of a brick directory, `kiln check`: is every name backed by a gfid, a handle and a `trusted.gfid2path`, and is
-//! nothing in `.glusterfs` that belongs to no name?
+//! The offline check of a brick directory, `kiln check`: does every name have a gfid, a handle and a `trusted.gfid2path`, and
+//! is nothing in `.glusterfs` that belongs to no name?
 //!
-//! Two walks, each in bounded memory: one over the names ([`names`]), one over the handles ([`handles`]). What is wrong is
-//! listed; with `repair`, what a lookup or a start would mend is mended, under the same locks that fops take, so that the
-//! same walks serve as the scrub of a running brick ([`scrub`]).
+//! Three passes over a brick that nobody serves:
+//!
+//! 1. `handles` lists `.glusterfs/xx/yy/*` and remembers per gfid which inode the handle is (`ledger`): some forty bytes
+//!    per object, and no system call per handle but its share of a listing.
+//! 2. `walk` goes through all names below the root and compares each with what the ledger says (`object`): four system
+//!    calls per file. What a lookup would mend is mended at once when that is wanted (`mend`), while its name is at hand.
+//! 3. `judge` looks at what no name has asked for: orphan handles, links too many, stale `trusted.gfid2path`, and what is
+//!    left in the housekeeping directories.
+//!
+//! When a directory cannot be read, its objects look like objects without a name; nothing is then concluded from a name that
+//! was not seen.
+//!
+//! [`scrub`] is the gentle relative for a brick in service.
 
 mod handles;
-mod names;
-pub(super) mod scrub;
+mod judge;
+mod ledger;
+mod mend;
+mod object;
+mod report;
+pub mod scrub;
 #[cfg(test)]
 mod tests;
+mod walk;
 
-use std::collections::HashSet;
-use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use kiln_uring::{Errno, Sys};
-use serde::Serialize;
+use kiln_uring::sys::{How, OpenFlags, XattrTarget};
+use kiln_uring::{Errno, File, Sys, SysResult};
 
-use super::intents::{Found, Intents};
-use super::{Brick, boot};
+pub use report::{CheckReport, Escaped, Finding, Kind, MOST_FINDINGS, Tally};
+
+use super::boot::{self, BootError};
+use super::brick::DOT_GLUSTERFS;
+use crate::keys;
 use crate::types::Gfid;
+use ledger::Ledger;
+use mend::Mender;
 
-/// Most findings that are kept one by one; the rest is counted.
-const MOST_FINDINGS: usize = 10_000;
+/// Bytes of kernel records that are listed at once.
+const LISTING: usize = 64 << 10;
 
-/// What is to be checked.
-#[derive(Clone, Debug)]
+/// Names of extended attributes that one object can have (`XATTR_LIST_MAX`).
+const KEYS: usize = 64 << 10;
+
+/// How a brick is checked.
+#[derive(Clone, Copy, Debug)]
 pub struct CheckOptions {
-    /// The brick's directory.
-    pub path: PathBuf,
-    /// Its kernel.
-    pub sys: Arc<dyn Sys>,
-    /// Whether to mend.
+    /// Mend what can be mended.
     pub repair: bool,
-    /// Whether every name of a non-directory must have its `trusted.gfid2path`; off for volumes with `gfid2path off`.
+    /// Every name of a non-directory must have its `trusted.gfid2path`, and no other may be there. Off for volumes with
+    /// `storage.gfid2path off` and bricks from before GlusterFS 3.12.
     pub gfid2path: bool,
 }
 
-impl CheckOptions {
-    /// A check on the kernel `sys`, without repairs.
-    #[must_use]
-    pub fn new(path: impl Into<PathBuf>, sys: Arc<dyn Sys>) -> Self {
-        Self { path: path.into(), sys, repair: false, gfid2path: true }
+impl Default for CheckOptions {
+    fn default() -> Self {
+        Self { repair: false, gfid2path: true }
     }
 }
 
-/// How far a check is.
+/// What the check is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Listing the handles.
+    Handles,
+    /// Going through the names.
+    Names,
+    /// Looking at what is left over.
+    Rest,
+}
+
+/// How far the check is.
+#[derive(Clone, Copy, Debug)]
 pub struct Progress {
-    /// Names looked at so far.
-    pub names: u64,
-    /// Handles looked at so far.
-    pub handles: u64,
-    /// Findings so far.
+    /// What it is at.
+    pub phase: Phase,
+    /// Handles or names looked at in this phase.
+    pub done: u64,
+    /// About how many there are; 0 when that is not known.
+    pub total: u64,
+    /// Findings so far, notes apart.
     pub findings: u64,
 }
 
-/// What can be wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum What {
-    /// An entry without `trusted.gfid`.
-    NoGfid,
-    /// A `trusted.gfid` that is not 16 bytes, or null.
-    BadGfid,
-    /// An object whose gfid has no handle.
-    NoHandle,
-    /// The handle of the object's gfid is another object: two objects have one gfid.
-    HandleOfAnother,
-    /// A directory's handle that leads elsewhere or nowhere.
-    WrongDirectoryHandle,
-    /// A name without its `trusted.gfid2path`.
-    NoPath,
-    /// A `trusted.gfid2path` of a name that is not the object's.
-    StalePath,
-    /// A handle of an object without names.
-    OrphanHandle,
-    /// A directory handle that leads to no directory of its gfid.
-    DanglingHandle,
-    /// Something among the handles that is none.
-    NotAHandle,
-    /// Non-directories have more links than there are names: some lie where only `.glusterfs` sees them.
-    LinksElsewhere,
-    /// A file in `unlink/`.
-    Parked,
-    /// A temporary name of an operation that did not end.
-    Leftover,
-    /// The brick's root has no gfid or not the root's, or no handle.
-    BadRoot,
-    /// Operations that a process was in the middle of when it ended; the next start finishes them.
-    Unfinished,
-    /// It cannot be looked at.
-    Unreadable,
-}
-
-impl What {
-    /// In words.
-    #[must_use]
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::NoGfid => "no trusted.gfid",
-            Self::BadGfid => "trusted.gfid is damaged",
-            Self::NoHandle => "no handle",
-            Self::HandleOfAnother => "the handle of its gfid is another object",
-            Self::WrongDirectoryHandle => "the directory's handle is missing or names another place",
-            Self::NoPath => "no trusted.gfid2path for this name",
-            Self::StalePath => "a trusted.gfid2path names an entry that is not this object",
-            Self::OrphanHandle => "a handle of an object without name",
-            Self::DanglingHandle => "a handle of a directory that is not there",
-            Self::NotAHandle => "not a handle, among the handles",
-            Self::LinksElsewhere => "objects have more links than names",
-            Self::Parked => "a file that was unlinked while open",
-            Self::Leftover => "a temporary name of an unfinished operation",
-            Self::BadRoot => "the root's gfid or handle is wrong",
-            Self::Unfinished => "operations were under way when the brick's process ended",
-            Self::Unreadable => "cannot be read",
-        }
-    }
-}
-
-/// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Relative to the brick.
-    pub path: String,
-    /// The object's gfid, where it is known.
-    pub gfid: Option<String>,
-    /// What is wrong.
-    pub what: What,
-    /// More about it; mostly empty.
-    pub detail: String,
-    /// Whether it has been mended.
-    pub repaired: bool,
-}
-
-/// What a check has found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct CheckReport {
-    /// Directories, the root included.
-    pub directories: u64,
-    /// Names of non-directories.
-    pub names: u64,
-    /// Handles.
-    pub handles: u64,
-    /// How many things are wrong or were mended.
-    pub total: u64,
-    /// How many of them were mended.
-    pub repaired: u64,
-    /// The first ten thousand of them.
-    pub findings: Vec<Finding>,
-}
-
-impl CheckReport {
-    /// Whether the brick is whole now.
-    #[must_use]
-    pub const fn is_clean(&self) -> bool {
-        self.total == self.repaired
-    }
-}
-
-/// Why a brick cannot be checked.
+/// Why a directory cannot be checked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CheckError {
-    /// It cannot be opened.
+    /// It cannot be opened, or is in use.
     #[error(transparent)]
-    Open(#[from] boot::BootError),
-    /// A directory that the check needs cannot be listed.
-    #[error("cannot list {what}: {errno}")]
-    List {
-        /// Which.
-        what: &'static str,
-        /// Why.
+    Boot(#[from] BootError),
+    /// Nothing in it says that it is a brick.
+    #[error(
+        "{0}: not a brick: its root has no trusted.gfid, and there is no .glusterfs. Name the brick's root"
+    )]
+    NotABrick(PathBuf),
+    /// A system call failed.
+    #[error("{path}: cannot {doing}: {errno}")]
+    Io {
+        /// The brick.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// Why not.
         errno: Errno,
     },
 }
 
-/// Checks a brick that nobody serves.
+/// Checks the brick in `dir`, which nobody may serve meanwhile. `progress` is called every now and then.
 ///
 /// # Errors
-/// When it is not a brick, is in use, or cannot be listed.
-pub fn check(options: CheckOptions, progress: &mut dyn FnMut(Progress)) -> Result<CheckReport, CheckError> {
-    let brick = Arc::new(boot::open_for_check(&options.sys, &options.path)?);
-    let mut inspector = Inspector::new(brick, options.repair, options.gfid2path);
-    inspector.housekeeping()?;
-    inspector.root();
-    let mut names = names::Names::new(&inspector.brick);
-    let mut handles = handles::Handles::new();
-    let mut steps = 0_u32;
-    loop {
-        let more = names.step(&mut inspector) || handles.step(&mut inspector);
-        steps = steps.wrapping_add(1);
-        if steps.is_multiple_of(1024) || !more {
-            progress(inspector.progress());
-        }
-        if !more {
-            break;
-        }
-    }
-    inspector.compare_counts();
-    Ok(inspector.report)
-}
-
-/// What both walks share.
-#[derive(Debug)]
-pub(super) struct Inspector {
-    brick: Arc<Brick>,
-    repair: bool,
-    gfid2path: bool,
-    /// Whether the brick is being served: objects that fops are at work on are left alone.
-    online: bool,
-    pub(super) report: CheckReport,
-    /// Stale paths that were told already: each name of a file meets them.
-    told: HashSet<(Gfid, Vec<u8>)>,
-    /// Paths that lead through a directory that cannot be found (yet): to be decided when all names have been seen, and the
-    /// handles of directories mended.
-    undecided: Vec<(String, Gfid, CString)>,
-    /// The root's handle is broken, so that no directory is found by its gfid.
-    root_is_lost: bool,
-    /// Whether a directory's handle was wrong.
-    lost_directories: bool,
-    /// Names of non-directories that their handles count.
-    expected_names: u64,
-}
-
-impl Inspector {
-    pub(super) fn new(brick: Arc<Brick>, repair: bool, gfid2path: bool) -> Self {
-        let report = CheckReport::default();
-        Self {
-            brick,
-            repair,
-            gfid2path,
-            online: false,
+/// When `dir` is no brick, is in use, or cannot be opened. What is wrong inside is in the report.
+pub fn check(
+    sys: &Arc<dyn Sys>,
+    dir: &Path,
+    options: &CheckOptions,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<CheckReport, CheckError> {
+    let start = sys.monotonic();
+    let root = boot::open_offline(sys, dir)?;
+    let mut report = CheckReport::new(dir, options.repair);
+    if let Some(dot) = open_housekeeping(sys, &root, dir, options, &mut report)? {
+        let io = |errno| CheckError::Io { path: dir.into(), doing: "look at the brick's root", errno };
+        let stat = sys.stat(root.fd()).map_err(io)?;
+        let mender = Mender { sys: Arc::clone(sys), root, dot };
+        let mut check = Check {
+            dev: stat.dev,
+            mender,
+            options: *options,
             report,
-            told: HashSet::new(),
-            undecided: Vec::new(),
-            lost_directories: false,
-            root_is_lost: false,
-            expected_names: 0,
-        }
+            ledger: Ledger::default(),
+            complete: true,
+            wrong: Vec::new(),
+            keys: vec![0; KEYS],
+            progress,
+            phase: Phase::Handles,
+            done: 0,
+        };
+        check.root(&stat);
+        check.handles();
+        check.enter(Phase::Names);
+        check.names();
+        check.enter(Phase::Rest);
+        check.judge();
+        report = check.report;
     }
-
-    /// For a brick that is being served.
-    pub(super) fn online(brick: Arc<Brick>) -> Self {
-        let gfid2path = brick.settings().gfid2path;
-        Self { online: true, ..Self::new(brick, true, gfid2path) }
-    }
-
-    fn progress(&self) -> Progress {
-        let CheckReport { directories, names, handles, total, .. } = self.report;
-        Progress { names: directories + names, handles, findings: total }
-    }
-
-    /// Notes a finding, and mends it if that is wanted and possible.
-    fn found(
-        &mut self,
-        path: impl Into<String>,
-        gfid: Gfid,
-        what: What,
-        detail: impl Into<String>,
-        mend: impl FnOnce(&Arc<Brick>) -> Result<bool, Errno>,
-    ) {
-        let mut detail = detail.into();
-        let mended = if self.repair { mend(&self.brick) } else { Ok(false) };
-        let repaired = mended == Ok(true);
-        if let Err(errno) = mended {
-            if !detail.is_empty() {
-                detail.push_str("; ");
-            }
-            detail.push_str(&format!("cannot be mended: {errno}"));
-        }
-        self.report.total += 1;
-        self.report.repaired += u64::from(repaired);
-        let path = path.into();
-        if self.online {
-            tracing::info!(%gfid, path, repaired, "scrub: {}", what.words());
-        }
-        if self.report.findings.len() < MOST_FINDINGS {
-            let gfid = (!gfid.is_null()).then(|| gfid.to_string());
-            self.report.findings.push(Finding { path, gfid, what, detail, repaired });
-        }
-    }
-
-    /// The root's gfid and handle.
-    fn root(&mut self) {
-        let brick = Arc::clone(&self.brick);
-        let gfid = brick.gfid_of(kiln_uring::sys::XattrTarget::Fd(brick.root.fd()));
-        let path = super::handle::HandlePath::new(Gfid::ROOT);
-        let target = brick.sys.readlink_at(brick.dot.fd(), path.as_c_str());
-        let fits = target.is_ok_and(|target| target == super::handle::ROOT_TARGET.to_bytes());
-        if gfid == Ok(Gfid::ROOT) && fits {
-            return;
-        }
-        self.found("", Gfid::ROOT, What::BadRoot, "", |brick| match gfid {
-            // As every start does.
-            Ok(Gfid::ROOT) => {
-                brick.remove_handle(Gfid::ROOT)?;
-                brick.at_handle(Gfid::ROOT, |dot, path| {
-                    brick.sys.symlink_at(super::handle::ROOT_TARGET, dot, path)
-                })?;
-                Ok(true)
-            }
-            _ => Ok(false),
-        });
-        self.root_is_lost = !self.repair || gfid != Ok(Gfid::ROOT);
-        self.lost_directories = self.root_is_lost;
-    }
-
-    /// What must be empty in `.glusterfs` when nobody serves the brick.
-    fn housekeeping(&mut self) -> Result<(), CheckError> {
-        let brick = Arc::clone(&self.brick);
-        match Intents::peek(&brick.sys, &brick.dot) {
-            Ok(None) => {}
-            Ok(Some(Found::Unfinished(intents))) if intents.is_empty() => {}
-            Ok(Some(found)) => {
-                let detail = match found {
-                    Found::Unfinished(intents) => format!("{} operations", intents.len()),
-                    _ => "the machine lost power, or a scrub did not end".into(),
-                };
-                self.found(".glusterfs/kiln-intents", Gfid::NULL, What::Unfinished, detail, |_| Ok(false));
-            }
-            Err(errno) => {
-                let detail = errno.to_string();
-                self.found(".glusterfs/kiln-intents", Gfid::NULL, What::Unreadable, detail, |_| Ok(false));
-            }
-        }
-        for (name, what) in [(c"unlink", What::Parked), (boot::TEMP, What::Leftover)] {
-            let dir = match names::open(&brick, &brick.dot, name) {
-                Err(Errno::NOENT) => continue,
-                dir => dir.map_err(|errno| CheckError::List { what: "a directory in .glusterfs", errno })?,
-            };
-            let text = name.to_string_lossy();
-            let listed = names::list_all(&brick, &dir, |entry| {
-                let path = format!(".glusterfs/{text}/{}", entry.to_string_lossy());
-                let gfid = Gfid::from_text(entry.to_bytes()).unwrap_or_default();
-                self.found(path, gfid, what, "", |_| Ok(false));
-            });
-            listed.map_err(|errno| CheckError::List { what: "a directory in .glusterfs", errno })?;
-            if self.repair {
-                let removed = super::entry::recovery::empty(&brick, &dir);
-                let removed =
-                    removed.map_err(|errno| CheckError::List { what: "a directory in .glusterfs", errno })?;
-                self.report.repaired += removed as u64;
-                let prefix = format!(".glusterfs/{text}/");
-                let ours =
-                    self.report.findings.iter_mut().filter(|finding| finding.path.starts_with(&prefix));
-                ours.for_each(|finding| finding.repaired = true);
-            }
-        }
-        Ok(())
-    }
-
-    /// Each non-directory has a link per name and one for its handle. Only where all else is right, and no feature keeps
-    /// links of its own in `.glusterfs`.
-    fn compare_counts(&mut self) {
-        let quarantine = names::open(&self.brick, &self.brick.dot, c"quarantine").is_ok();
-        if self.report.is_clean() && !quarantine && self.expected_names > self.report.names {
-            let detail = format!("{} links, {} names", self.expected_names, self.report.names);
-            self.found("", Gfid::NULL, What::LinksElsewhere, detail, |_| Ok(false));
-        }
-    }
+    report.elapsed = Duration::from_nanos(sys.monotonic().saturating_sub(start));
+    Ok(report)
 }
 
-/// A path for people.
-fn shown(parts: &[u8]) -> String {
-    String::from_utf8_lossy(parts).into_owned()
-}
-
-/// Checks the brick at `path`; for tests and tools that know nothing of a kernel.
+/// The same with the usual options, for those who do not wait in front of a terminal.
 ///
 /// # Errors
 /// See [`check`].
-pub fn check_path(sys: &Arc<dyn Sys>, path: &Path, repair: bool) -> Result<CheckReport, CheckError> {
-    let options = CheckOptions { repair, ..CheckOptions::new(path, Arc::clone(sys)) };
-    check(options, &mut |_| {})
+pub fn check_path(sys: &Arc<dyn Sys>, dir: &Path, repair: bool) -> Result<CheckReport, CheckError> {
+    check(sys, dir, &CheckOptions { repair, ..CheckOptions::default() }, &mut |_| {})
+}
+
+/// Opens `.glusterfs`. When it is missing, as after a backup that left it out, a repair makes it and all handles with it;
+/// without a repair there is nothing more to say, and the answer is `None`.
+fn open_housekeeping(
+    sys: &Arc<dyn Sys>,
+    root: &Arc<File>,
+    dir: &Path,
+    options: &CheckOptions,
+    report: &mut CheckReport,
+) -> Result<Option<Arc<File>>, CheckError> {
+    let io = |doing| move |errno| CheckError::Io { path: dir.into(), doing, errno };
+    let held = match gfid_of(sys, XattrTarget::Fd(root.fd())) {
+        Ok(Held::Gfid(found)) if found != Gfid::ROOT => {
+            return Err(BootError::NotARoot { path: dir.into(), found }.into());
+        }
+        Err(Errno::OPNOTSUPP) => return Err(BootError::NoTrustedXattrs(dir.into()).into()),
+        held => held.map_err(io("read the root's trusted.gfid"))?,
+    };
+    match open_dir(sys, root, DOT_GLUSTERFS) {
+        Ok(dot) => {
+            if held == Held::Nothing {
+                // Without privileges nobody sees that there are such attributes.
+                boot::check_xattrs(sys, root, dir)?;
+            }
+            return Ok(Some(dot));
+        }
+        Err(Errno::NOENT) if held == Held::Nothing => return Err(CheckError::NotABrick(dir.into())),
+        Err(Errno::NOENT) => {}
+        Err(errno) => return Err(io("open .glusterfs")(errno)),
+    }
+    let what = "there is no .glusterfs, so that nothing has a handle";
+    if options.repair {
+        sys.mkdir_at(root.fd(), DOT_GLUSTERFS, 0o600).map_err(io("make .glusterfs"))?;
+    }
+    report.add(Kind::Housekeeping, b".glusterfs", None, what.into(), options.repair);
+    match options.repair {
+        true => open_dir(sys, root, DOT_GLUSTERFS).map(Some).map_err(io("open .glusterfs")),
+        false => Ok(None),
+    }
+}
+
+/// A check under way.
+struct Check<'a> {
+    mender: Mender,
+    /// The brick's file system.
+    dev: u64,
+    options: CheckOptions,
+    report: CheckReport,
+    ledger: Ledger,
+    /// Every name of the brick has been seen.
+    complete: bool,
+    /// Directories whose handles say something else.
+    wrong: Vec<object::WrongHandle>,
+    /// Names of the extended attributes of the object at hand.
+    keys: Vec<u8>,
+    progress: &'a mut dyn FnMut(&Progress),
+    phase: Phase,
+    done: u64,
+}
+
+impl Check<'_> {
+    fn enter(&mut self, phase: Phase) {
+        (self.phase, self.done) = (phase, 0);
+        self.tell();
+    }
+
+    /// One more handle or name has been looked at.
+    fn step(&mut self) {
+        self.done += 1;
+        if self.done.is_multiple_of(1024) {
+            self.tell();
+        }
+    }
+
+    fn tell(&mut self) {
+        // Most objects have one name.
+        let total = if self.phase == Phase::Names { self.ledger.len() as u64 } else { 0 };
+        let findings = self.report.found();
+        (self.progress)(&Progress { phase: self.phase, done: self.done, total, findings });
+    }
+
+    /// Notes what is wrong and mends it, if that is wanted. True when it is in order now.
+    fn found(
+        &mut self,
+        kind: Kind,
+        path: &[u8],
+        gfid: Option<Gfid>,
+        what: impl Into<String>,
+        mend: impl FnOnce(&Mender) -> SysResult<()>,
+    ) -> bool {
+        let mut what = what.into();
+        let mended = self.options.repair.then(|| mend(&self.mender));
+        if let Some(Err(errno)) = mended {
+            what.push_str(&format!("; it cannot be mended: {errno}"));
+        }
+        let repaired = mended == Some(Ok(()));
+        self.report.add(kind, path, gfid, what, repaired);
+        repaired
+    }
+
+    /// Notes what is wrong and cannot be mended here.
+    fn told(&mut self, kind: Kind, path: &[u8], gfid: Option<Gfid>, what: impl Into<String>) {
+        self.report.add(kind, path, gfid, what.into(), false);
+    }
+
+    /// Something could not be looked at: names may have been missed.
+    fn unreadable(&mut self, path: &[u8], errno: Errno) {
+        self.complete = false;
+        self.told(Kind::Unreadable, path, None, format!("it cannot be read: {errno}"));
+    }
+
+    /// Calls `each` with every name in `dir` but `.` and `..`, with its inode number.
+    fn list(&mut self, dir: &File, mut each: impl FnMut(&mut Self, &std::ffi::CStr, u64)) -> SysResult<()> {
+        let mut offset = 0;
+        loop {
+            let records = self.mender.sys.read_dir(dir.fd(), offset, LISTING)?;
+            let Some(last) = records.last() else { return Ok(()) };
+            offset = last.offset;
+            for record in &records {
+                if !matches!(record.name.to_bytes(), b"." | b"..") {
+                    each(self, &record.name, record.ino);
+                }
+            }
+        }
+    }
+}
+
+/// Opens a directory without following a symbolic link and without moving its access time.
+fn open_dir(sys: &Arc<dyn Sys>, parent: &File, name: &std::ffi::CStr) -> SysResult<Arc<File>> {
+    let flags = OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW;
+    let fd = match sys.openat2(parent.fd(), name, How::new(flags | OpenFlags::NOATIME)) {
+        // Only an owner may ask for that, or root.
+        Err(Errno::PERM) => sys.openat2(parent.fd(), name, How::new(flags))?,
+        fd => fd?,
+    };
+    Ok(Arc::new(File::new(Arc::clone(sys), fd)))
+}
+
+/// What an object has for a `trusted.gfid`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    Gfid(Gfid),
+    Nothing,
+    /// Not 16 bytes, or the null gfid.
+    Damaged,
+}
+
+impl Held {
+    fn gfid(self) -> Option<Gfid> {
+        if let Self::Gfid(gfid) = self { Some(gfid) } else { None }
+    }
+}
+
+/// `trusted.gfid` of an object.
+fn gfid_of(sys: &Arc<dyn Sys>, target: XattrTarget<'_>) -> SysResult<Held> {
+    let mut bytes = [0; 16];
+    match sys.getxattr(target, keys::GFID, &mut bytes) {
+        Ok(16) if bytes != [0; 16] => Ok(Held::Gfid(Gfid::from_bytes(bytes))),
+        Ok(_) | Err(Errno::RANGE) => Ok(Held::Damaged),
+        Err(Errno::NODATA) => Ok(Held::Nothing),
+        Err(errno) => Err(errno),
+    }
 }
