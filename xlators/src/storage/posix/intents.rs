@@ -11,14 +11,14 @@
 //! tells the machine's boot; when it is another, the whole brick is scrubbed in the background
 //! ([`super::check::scrub`]). The file is removed at an orderly stop.
 //!
-//! Where blocks of a mapped file may be allocated anew when they are written (btrfs, bcachefs), a full file system would kill
+//! Where blocks of a mapped file may be allocated anew when they are written (btrfs, bcachefs, ZFS), a full file system would kill
 //! the process; there the slots are in memory only, and an end without a stop leads to a scrub.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use kiln_uring::sys::{How, OpenFlags, SharedWords};
-use kiln_uring::{AtFlags, File, Sys, SysResult};
+use kiln_uring::{AtFlags, Errno, File, Sys, SysResult};
 
 use crate::types::{Gfid, Name};
 
@@ -36,8 +36,8 @@ const MAGIC: u64 = u64::from_le_bytes(*b"KILNINT1");
 /// Value of the second word when an earlier process has left a scrub unfinished.
 const SCRUB_PENDING: u64 = 1;
 
-/// File systems (`statfs`) that may allocate when a mapped page is written: btrfs, bcachefs.
-const COPY_ON_WRITE: [u64; 2] = [0x9123_683e, 0xca45_1a4e];
+/// File systems (`statfs`) that may allocate when a mapped page is written: btrfs, bcachefs, ZFS.
+const COPY_ON_WRITE: [u64; 3] = [0x9123_683e, 0xca45_1a4e, 0x2fc1_2fc1];
 
 /// What a job does. The numbers are on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,8 +92,8 @@ pub struct Intents {
     words: Arc<SharedWords>,
     /// One bit per slot that is in use.
     used: [AtomicU64; SLOTS.div_ceil(64)],
-    /// How often a slot was claimed; also, where the next search begins.
-    claims: AtomicUsize,
+    /// Where the next search begins.
+    next: AtomicUsize,
 }
 
 /// A filled slot; dropping it empties it.
@@ -111,26 +111,33 @@ impl Intents {
     /// # Errors
     /// Those of opening, filling and mapping the file.
     pub fn open(sys: &Arc<dyn Sys>, dot: &File) -> SysResult<(Self, Found)> {
-        let boot = boot_id(sys);
-        let flags = OpenFlags::RDWR | OpenFlags::CREAT | OpenFlags::NOFOLLOW;
-        let fd = sys.openat2(dot.fd(), FILE, How::new(flags).mode(0o600))?;
-        let file = File::new(Arc::clone(sys), fd);
-        let bytes = (WORDS * 8) as u64;
-        let size = sys.stat(file.fd())?.size;
+        let (opened, is_new) = open_file(sys, dot);
+        let file = match opened {
+            Err(errno) if is_full(errno) => return Ok((Self::unrecorded(errno), Found::Clean)),
+            file => file?,
+        };
+        let unknown = if is_new { Found::Clean } else { Found::Unknown };
         if COPY_ON_WRITE.contains(&sys.statfs(file.fd())?.kind) {
-            let found = if size == 0 { Found::Clean } else { Found::Unknown };
-            fill(sys, &file, 8)?;
-            return Ok((Self::in_memory(), found));
+            return Ok((Self::in_memory(), unknown));
         }
-        if size < bytes {
-            fill(sys, &file, WORDS * 8)?;
+        if sys.stat(file.fd())?.size < (WORDS * 8) as u64 {
+            match fill(sys, &file, WORDS * 8) {
+                // A full brick must start, or nobody could make room on it. The file, however short, tells of it.
+                Err(errno) if is_full(errno) => return Ok((Self::unrecorded(errno), unknown)),
+                filled => filled?,
+            }
             // Without its name a power loss would leave nothing that tells of it.
             sys.fsync(file.fd(), false)?;
             sys.fsync(dot.fd(), false)?;
         }
         let this = Self::around(sys.map_shared(file.fd(), WORDS)?);
-        let found = if size == 0 { Found::Clean } else { this.read(boot) };
+        let found = if is_new { Found::Clean } else { this.read(boot_id(sys)) };
         Ok((this, found))
+    }
+
+    fn unrecorded(errno: Errno) -> Self {
+        tracing::warn!(%errno, "no room for the record of operations: after a crash the whole brick will be looked through");
+        Self::in_memory()
     }
 
     /// Slots that do not outlive this process.
@@ -139,7 +146,7 @@ impl Intents {
     }
 
     fn around(words: Arc<SharedWords>) -> Self {
-        Self { words, used: Default::default(), claims: AtomicUsize::new(0) }
+        Self { words, used: Default::default(), next: AtomicUsize::new(0) }
     }
 
     fn word(&self, at: usize) -> &AtomicU64 {
@@ -169,7 +176,7 @@ impl Intents {
     /// Those of opening and mapping the file.
     pub fn peek(sys: &Arc<dyn Sys>, dot: &File) -> SysResult<Option<Found>> {
         let fd = match sys.openat2(dot.fd(), FILE, How::new(OpenFlags::RDWR | OpenFlags::NOFOLLOW)) {
-            Err(kiln_uring::Errno::NOENT) => return Ok(None),
+            Err(Errno::NOENT) => return Ok(None),
             fd => fd?,
         };
         let file = File::new(Arc::clone(sys), fd);
@@ -209,7 +216,14 @@ impl Intents {
     /// # Errors
     /// Those of `unlinkat(2)`.
     pub fn remove(&self, sys: &Arc<dyn Sys>, dot: &File) -> SysResult<()> {
-        if self.is_trusted() { sys.unlink_at(dot.fd(), FILE, AtFlags::empty()) } else { Ok(()) }
+        if !self.is_trusted() {
+            return Ok(());
+        }
+        match sys.unlink_at(dot.fd(), FILE, AtFlags::empty()) {
+            // There was no room for it.
+            Err(Errno::NOENT) => Ok(()),
+            removed => removed,
+        }
     }
 
     /// Writes down what the caller is about to do; it is done, or undone, when the answer is dropped.
@@ -285,17 +299,10 @@ impl Intents {
         })
     }
 
-    /// A moment in which no job of this process changes names, if this is one. As long as it answers the same, none has.
-    #[must_use]
-    pub fn quiet(&self) -> Option<usize> {
-        let claims = self.claims.load(Ordering::SeqCst);
-        self.used.iter().all(|used| used.load(Ordering::SeqCst) == 0).then_some(claims)
-    }
-
     fn claim(&self) -> usize {
         loop {
             // Cores and helpers start their searches at different places, so that they rarely meet.
-            let start = self.claims.load(Ordering::Relaxed);
+            let start = self.next.fetch_add(1, Ordering::Relaxed);
             for step in 0..self.used.len() {
                 let index = (start + step) % self.used.len();
                 let slots = (SLOTS - index * 64).min(64) as u32;
@@ -304,9 +311,7 @@ impl Intents {
                     continue;
                 }
                 let bit = free.trailing_zeros();
-                if self.used[index].fetch_or(1 << bit, Ordering::SeqCst) & (1 << bit) == 0 {
-                    // After the bit: see `quiet`.
-                    self.claims.fetch_add(1, Ordering::SeqCst);
+                if self.used[index].fetch_or(1 << bit, Ordering::Acquire) & (1 << bit) == 0 {
                     return index * 64 + bit as usize;
                 }
             }
@@ -325,6 +330,22 @@ impl Drop for Filled<'_> {
 
 const fn first_word(slot: usize) -> usize {
     (slot + 1) * SLOT
+}
+
+/// Opens the file; whether it had to be made for that.
+fn open_file(sys: &Arc<dyn Sys>, dot: &File) -> (SysResult<File>, bool) {
+    let open = |flags| {
+        let how = How::new(OpenFlags::RDWR | OpenFlags::NOFOLLOW | flags).mode(0o600);
+        sys.openat2(dot.fd(), FILE, how).map(|fd| File::new(Arc::clone(sys), fd))
+    };
+    match open(OpenFlags::empty()) {
+        Err(Errno::NOENT) => (open(OpenFlags::CREAT | OpenFlags::EXCL), true),
+        opened => (opened, false),
+    }
+}
+
+fn is_full(errno: Errno) -> bool {
+    matches!(errno, Errno::NOSPC | Errno::DQUOT)
 }
 
 /// Writes zeros, so that every block is there and written once.
@@ -412,6 +433,19 @@ mod tests {
             assert_eq!(slots, (0..SLOTS).collect::<Vec<_>>());
         }
         assert!(!intents.is_busy(Gfid::ROOT));
+    }
+
+    #[test]
+    fn a_full_brick_starts_and_is_looked_through_after_a_crash() {
+        let fs = MemFs::new();
+        let sys: Arc<dyn Sys> = fs.clone();
+        fs.set_capacity(3, 1000);
+        let (intents, found) = open(&sys);
+        assert_eq!(found, Found::Clean);
+        intents.begin_anew(&sys, false);
+        drop(intents.fill(Operation::Make, [Gfid::ROOT; 2], [None, None]));
+        fs.set_capacity(1000, 1000);
+        assert_eq!(open(&sys).1, Found::Unknown);
     }
 
     #[test]

@@ -95,10 +95,15 @@ impl Brick {
             xdata_xattrs::store_acls(self, target, &new.xdata)?;
         }
         let settings = self.settings();
-        if settings.gfid2path && new.mode & libc::S_IFMT != libc::S_IFDIR {
+        if new.mode & libc::S_IFMT != libc::S_IFDIR {
             let (parent, name) = new.spot.named();
-            let path = Gfid2Path::new(parent, name);
-            self.sys.setxattr(target, &path.key, &path.value, XattrFlags::CREATE)?;
+            if settings.gfid2path {
+                let path = Gfid2Path::new(parent, name);
+                self.sys.setxattr(target, &path.key, &path.value, XattrFlags::CREATE)?;
+            }
+            if settings.update_link_count_parent {
+                self.count_name(target, parent)?;
+            }
         }
         if !new.xdata.is_none() {
             xdata_xattrs::store(self, target, &new.xdata)?;

@@ -56,6 +56,7 @@ pub fn adopt(
         brick.set_dir_handle(gfid, parent, name)?;
     } else {
         make_handle(brick, gfid, dir, name)?;
+        let _ = brick.count_name(target, parent);
         if brick.settings().gfid2path {
             let path = Gfid2Path::new(parent, name);
             // As with a rename: nothing but paths in messages depends on it.

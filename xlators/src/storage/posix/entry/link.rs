@@ -133,6 +133,9 @@ fn link_held(
         }
         return Err(errno.into());
     }
+    if let Err(errno) = brick.count_name(target, spot.parent) {
+        tracing::warn!(%gfid, %errno, "cannot keep trusted.pgfid");
+    }
     let stat = brick.sys.stat_at(brick.dot.fd(), handle.as_c_str())?;
     let mut attrs = brick.attrs(gfid, stat, target)?;
     brick.move_times(target, &mut attrs, times, Role::Own);

@@ -26,6 +26,7 @@ pub mod heal;
 mod inherit;
 mod link;
 mod make;
+mod pgfid;
 mod preop;
 pub mod recovery;
 mod remove;

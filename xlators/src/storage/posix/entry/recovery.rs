@@ -134,7 +134,34 @@ fn settle_paths(brick: &Brick, gfid: Gfid, intent: &Intent) -> bool {
             changed |= report(gfid, brick.sys.setxattr(target, &path.key, &path.value, XattrFlags::empty()));
         }
     }
+    // The paths are what the names are now, unless there are too many of them, or none are kept.
+    let settings = brick.settings();
+    if settings.update_link_count_parent && settings.gfid2path && own.nlink <= super::link::MAX_PATHS {
+        let paths = paths(brick, target);
+        for (parent, _) in names(intent) {
+            let count = paths.iter().filter(|(its, _)| its == parent).count();
+            match brick.recount_names(target, *parent, count as u32) {
+                Ok(recounted) => changed |= recounted,
+                Err(errno) => changed |= report(gfid, Err(errno)),
+            }
+        }
+    }
     changed
+}
+
+/// Parents and names in an object's `gfid2path`s.
+fn paths(brick: &Brick, target: XattrTarget<'_>) -> Vec<(Gfid, Name)> {
+    // The most that the kernel lists.
+    let mut keys = vec![0; 65536];
+    let len = brick.sys.listxattr(target, &mut keys).unwrap_or(0);
+    let keys = keys[..len].split_inclusive(|byte| *byte == 0).filter(|key| Gfid2Path::is_key(key));
+    let value = |key: &[u8]| {
+        let key = std::ffi::CStr::from_bytes_with_nul(key).ok()?;
+        let mut value = [0; 1024];
+        let len = brick.sys.getxattr(target, key, &mut value).ok()?;
+        Gfid2Path::parse(&value[..len])
+    };
+    keys.filter_map(value).collect()
 }
 
 /// Tells of a failure; recovery goes on with the rest, and the offline check finds what remains.

@@ -163,6 +163,7 @@ impl LostName<'_> {
         let handle = HandlePath::new(gfid);
         let target = XattrTarget::At(brick.dot.fd(), handle.as_c_str());
         forget_path(brick, target, gfid, parent, name);
+        brick.uncount_name(target, gfid, parent);
         if !times.flags.is_empty()
             && let Ok(stat) = brick.sys.stat_at(brick.dot.fd(), handle.as_c_str())
             && let Ok(mut attrs) = brick.attrs(gfid, stat, target)

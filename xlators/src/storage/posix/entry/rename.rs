@@ -308,6 +308,12 @@ impl Mover<'_> {
             Prepared::Nothing | Prepared::Handle(_) => {}
             Prepared::Path(path) => {
                 let target = self.to.target();
+                if self.from.parent != self.to.parent {
+                    if let Err(errno) = brick.count_name(target, self.to.parent) {
+                        tracing::warn!(gfid = %self.gfid, %errno, "cannot keep trusted.pgfid");
+                    }
+                    brick.uncount_name(target, self.gfid, self.from.parent);
+                }
                 forget_path(brick, target, self.gfid, self.from.parent, &self.from.name);
                 if path.is_some() || !brick.settings().gfid2path || self.stat.nlink > MAX_PATHS + 1 {
                     return;

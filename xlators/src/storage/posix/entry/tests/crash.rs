@@ -13,6 +13,12 @@ use super::state;
 use crate::storage::posix::check::check_path;
 use crate::storage::posix::testkit::{BRICK, Kit};
 
+/// Options of a brick.
+type Options = &'static [(&'static str, &'static str)];
+
+/// With all that a brick may keep about names.
+const EVERYTHING: Options = &[("update-link-count-parent", "on")];
+
 /// A brick in a scene, up to the fop.
 struct Stage {
     fs: Arc<MemFs>,
@@ -22,11 +28,11 @@ struct Stage {
 }
 
 impl Stage {
-    fn set(scene: &Scene) -> Self {
+    fn set(scene: &Scene, options: Options) -> Self {
         let fs = MemFs::with_seed(1);
         fs.mkdir_at(libc::AT_FDCWD, c"/brick", 0o755).unwrap();
         let mortal = Mortal::new(fs.clone());
-        let kit = Kit::on(1, mortal.clone(), BRICK, &[]);
+        let kit = Kit::on(1, mortal.clone(), BRICK, options);
         let sys: Arc<dyn Sys> = fs.clone();
         let fds = kit.run(async |client| (scene.before)(client, sys).await);
         Self { fs, mortal, kit, fds }
@@ -45,8 +51,8 @@ impl Stage {
     }
 }
 
-fn start_and_stop(fs: &Arc<MemFs>) {
-    Kit::on_fs(2, fs, &[]).stop();
+fn start_and_stop(fs: &Arc<MemFs>, options: Options) {
+    Kit::on_fs(2, fs, options).stop();
 }
 
 fn state(fs: &Arc<MemFs>) -> Vec<String> {
@@ -61,19 +67,19 @@ fn assert_clean(fs: &Arc<MemFs>, when: &str) {
 }
 
 /// The states before and after, and how many calls the fop makes.
-fn outcomes(scene: &Scene, restart: bool) -> (Vec<String>, Vec<String>, u64) {
-    let stage = Stage::set(scene);
+fn outcomes(scene: &Scene, restart: bool, options: Options) -> (Vec<String>, Vec<String>, u64) {
+    let stage = Stage::set(scene, options);
     let before = stage.end();
     if restart {
-        start_and_stop(&before);
+        start_and_stop(&before, options);
     }
-    let stage = Stage::set(scene);
+    let stage = Stage::set(scene, options);
     stage.mortal.doom(1_000_000, Fate::Killed);
     stage.play(scene).unwrap_or_else(|errno| panic!("{}: {errno}", scene.name));
     let calls = stage.mortal.made();
     let after = stage.end();
     if restart {
-        start_and_stop(&after);
+        start_and_stop(&after, options);
         assert_clean_unless(&after, scene.name, steals(scene));
     }
     (state(&before), state(&after), calls)
@@ -87,16 +93,16 @@ fn heals(scene: &Scene) -> bool {
 #[test]
 fn killed_after_any_call() {
     for scene in scenes::all().into_iter().chain(scenes::with_open_files()) {
-        let (before, after, calls) = outcomes(&scene, true);
+        let (before, after, calls) = outcomes(&scene, true, EVERYTHING);
         let (before, after) = (without_times(&before), without_times(&after));
         assert!(calls > 2, "{}: {calls} calls", scene.name);
         for call in 0..=calls {
             let when = format!("{}, killed after {call} of {calls} calls", scene.name);
-            let stage = Stage::set(&scene);
+            let stage = Stage::set(&scene, EVERYTHING);
             stage.mortal.doom(call, Fate::Killed);
             let result = stage.play(&scene);
             let fs = stage.end();
-            start_and_stop(&fs);
+            start_and_stop(&fs, EVERYTHING);
             let now = without_times(&state(&fs));
             let steal = steals(&scene);
             if now != before || !heals(&scene) {
@@ -128,12 +134,12 @@ fn assert_clean_unless(fs: &Arc<MemFs>, when: &str, excused: bool) {
 #[test]
 fn out_of_space_at_any_call() {
     for scene in scenes::all() {
-        let (before, after, calls) = outcomes(&scene, false);
+        let (before, after, calls) = outcomes(&scene, false, &[]);
         {
             let errno = Errno::NOSPC;
             for call in 0..=calls {
                 let when = format!("{}, {errno} at change {call}", scene.name);
-                let stage = Stage::set(&scene);
+                let stage = Stage::set(&scene, &[]);
                 stage.mortal.doom(call, Fate::FailsOnce(errno));
                 let result = stage.play(&scene);
                 stage.mortal.pardon();
@@ -181,9 +187,9 @@ fn without_power_at_any_moment() {
         if heals(&scene) || steals(&scene) {
             continue;
         }
-        let calls = outcomes(&scene, true).2;
+        let calls = outcomes(&scene, true, &[]).2;
         for call in 0..=calls {
-            let stage = Stage::set(&scene);
+            let stage = Stage::set(&scene, &[]);
             // What was there before is on disk; of the fop the file system keeps a part.
             let root = stage.kit.brick();
             root.sys.syncfs(root.root.fd()).unwrap();

@@ -5,6 +5,7 @@ use kiln_uring::sys::{Stat, XattrTarget};
 use crate::fop::request;
 use crate::keys;
 use crate::storage::posix::Brick;
+use crate::storage::posix::entry::pgfid;
 use crate::storage::posix::gfid2path::Gfid2Path;
 use crate::storage::posix::handle::{HandlePath, gfid_name};
 use crate::storage::posix::testkit::*;
@@ -202,6 +203,28 @@ fn icreate_and_namelink_make_a_file_in_two_steps() {
         assert_eq!(client.find("f").await.unwrap().iatt.nlink, 1);
         assert_eq!(brick.handle_links(gfid(1)), 2);
         assert!(brick.xattr(gfid(1), &Gfid2Path::new(ROOT, &name("f")).key).is_some());
+    });
+}
+
+#[test]
+fn names_are_counted_per_parent_when_asked() {
+    let kit = Kit::with_options(1, &[("update-link-count-parent", "on")]);
+    let brick = kit.brick();
+    let count = |parent| brick.xattr(gfid(1), &pgfid::key(parent)).map(|value| value[3]);
+    kit.run(async |client| {
+        client.mkdir(mkdir(ROOT, "d", gfid(2))).await.unwrap();
+        client.mknod(mknod(ROOT, "a", gfid(1), libc::S_IFREG | 0o600, 0)).await.unwrap();
+        assert_eq!((count(ROOT), count(gfid(2))), (Some(1), None));
+        client.link(link(gfid(1), ROOT, "b")).await.unwrap();
+        client.link(link(gfid(1), gfid(2), "c")).await.unwrap();
+        assert_eq!((count(ROOT), count(gfid(2))), (Some(2), Some(1)));
+        client.rename(rename((ROOT, "a"), (gfid(2), "a"))).await.unwrap();
+        client.rename(rename((gfid(2), "a"), (gfid(2), "e"))).await.unwrap();
+        assert_eq!((count(ROOT), count(gfid(2))), (Some(1), Some(2)));
+        client.unlink(unlink(ROOT, "b")).await.unwrap();
+        assert_eq!((count(ROOT), count(gfid(2))), (None, Some(2)));
+        assert_eq!(brick.xattr(gfid(1), &pgfid::key(gfid(2))), Some(vec![0, 0, 0, 2]));
+        assert_eq!(brick.xattr(gfid(2), &pgfid::key(ROOT)), None, "a directory has one name");
     });
 }
 
