@@ -104,17 +104,17 @@ macro_rules! layer_type {
 }
 
 static TYPES: [TranslatorType; 4] = [
-    layer_type!("leaf", None, |context| Leaf { next: context.next() }),
+    layer_type!("leaf", None, |context| Leaf { next: context.below() }),
     layer_type!("waiting-leaf", None, |context| WaitingLeaf {
-        next: context.next(),
+        next: context.below(),
         core: context.core.clone()
     }),
     layer_type!("counter", One, |context| Counter {
-        next: context.next(),
+        next: context.below(),
         calls: Cell::new(0),
         bytes: Cell::new(0)
     }),
-    layer_type!("passed", One, |context| Passed { next: context.next() }),
+    layer_type!("passed", One, |context| Passed { next: context.below() }),
 ];
 
 fn graph(core: &Core, leaf: &str, layer: &str, count: usize) -> Rc<Graph> {

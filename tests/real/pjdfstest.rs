@@ -43,9 +43,10 @@ fn no_test_fails() {
     let failed: Vec<_> =
         said.lines().filter(|line| line.trim_end().ends_with("FAILED") || line.contains("error:")).collect();
     assert!(summary.contains(" 0 failed"), "{summary}\n{}\n{said}", failed.join("\n"));
-    // What native ext4 gives: a suite that skips everything passes nothing.
+    // Native ext4 passes 383; one test is skipped where the kernel tells no limit of links. A suite that skips everything
+    // passes nothing.
     let passed: u32 =
         summary.split(", ").find_map(|part| part.strip_suffix(" passed")?.parse().ok()).unwrap_or(0);
-    assert!(passed >= 383, "{summary}");
+    assert!(passed >= 382, "{summary}");
     mount.stop();
 }

@@ -100,7 +100,10 @@ fn stress_ng_file_stressors() {
 fn untar_compile_delete() {
     let scratch = Scratch::new();
     let mount = KilnMount::new(&scratch.brick(), &scratch.mnt());
-    shell(scratch.path(), "tar -C /usr -cf tree.tar include");
+    shell(
+        scratch.path(),
+        "mkdir include && cp -rL /usr/include/{linux,x86_64-linux-gnu,asm-generic} include/ && cp -L /usr/include/*.h include/ && tar -cf tree.tar include",
+    );
     shell(
         scratch.path(),
         "printf '#include <stdio.h>\\n#include <stdlib.h>\\n#include <math.h>\\nint main(void){printf(\"%%f\\\\n\",sqrt(2));return 0;}\\n' > main.c",
@@ -111,7 +114,7 @@ fn untar_compile_delete() {
         rounds += 1;
         let workers: Vec<_> = (0..3)
             .map(|worker| {
-                let (tar, main, dir) = (scratch.join("tree.tar"), scratch.join("main.c"), scratch.mnt().join(format!("w{worker}")));
+                let (tar, main, source, dir) = (scratch.join("tree.tar"), scratch.join("main.c"), scratch.join("include"), scratch.mnt().join(format!("w{worker}")));
                 std::thread::spawn(move || {
                     std::fs::create_dir(&dir).unwrap();
                     shell(
@@ -121,11 +124,12 @@ fn untar_compile_delete() {
                             tar xf {tar} && cp {main} main.c
                             gcc -nostdinc -isystem include -isystem include/x86_64-linux-gnu -isystem "$(gcc -print-file-name=include)" main.c -o main -lm
                             test "$(./main)" = 1.414214
-                            diff -r include /usr/include
+                            diff -r include {source}
                             rm -r include main main.c
                             "#,
                             tar = tar.display(),
-                            main = main.display()
+                            main = main.display(),
+                            source = source.display()
                         ),
                     );
                     std::fs::remove_dir(&dir).unwrap();

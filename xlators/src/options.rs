@@ -180,10 +180,10 @@ pub enum PercentOrSize {
 
 impl PercentOrSize {
     fn parse(text: &str) -> Option<Self> {
-        if let Some(percent) = parse_percent(text) {
-            if text.contains('%') || percent < 100.0 {
-                return Some(Self::Percent(percent));
-            }
+        if let Some(percent) = parse_percent(text)
+            && (text.contains('%') || percent < 100.0)
+        {
+            return Some(Self::Percent(percent));
         }
         parse_size(text).map(Self::Bytes)
     }

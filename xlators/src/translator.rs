@@ -285,7 +285,7 @@ impl InstanceContext<'_> {
 
     /// The only layer below; a [`Next`] to nothing for a leaf.
     #[must_use]
-    pub fn next(&mut self) -> Next {
+    pub fn below(&mut self) -> Next {
         self.links.pop().unwrap_or_default()
     }
 }

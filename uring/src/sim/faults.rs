@@ -12,8 +12,8 @@ use super::net::{NetConditions, Network};
 use super::rng::Rng;
 use crate::net::{Address, ConnectOptions, Credentials, Family, ListenOptions, Net, Shutdown, StreamOptions};
 use crate::sys::{
-    AtFlags, DirEntry, Errno, How, OpenFlags, RawFd, ReadFlags, RenameFlags, SeekFrom, SharedWords, Stat, StatFs, Sys,
-    SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
+    AtFlags, DirEntry, Errno, How, OpenFlags, RawFd, ReadFlags, RenameFlags, SeekFrom, SharedWords, Stat,
+    StatFs, Sys, SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
 };
 use crate::time::Instant;
 

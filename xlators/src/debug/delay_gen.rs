@@ -78,7 +78,7 @@ pub struct DelayGen {
 
 fn instance(mut context: InstanceContext<'_>) -> Result<Rc<dyn Translator>, String> {
     let settings = Cell::new(Settings::new(context.options)?);
-    Ok(Rc::new(DelayGen { next: context.next(), core: context.core.clone(), settings }))
+    Ok(Rc::new(DelayGen { next: context.below(), core: context.core.clone(), settings }))
 }
 
 impl DelayGen {

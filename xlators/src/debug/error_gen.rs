@@ -114,7 +114,7 @@ pub struct ErrorGen {
 fn instance(mut context: InstanceContext<'_>) -> Result<Rc<dyn Translator>, String> {
     let settings = Cell::new(Settings::new(context.options)?);
     let countdown = Cell::new(interval(context.core));
-    Ok(Rc::new(ErrorGen { next: context.next(), core: context.core.clone(), settings, countdown }))
+    Ok(Rc::new(ErrorGen { next: context.below(), core: context.core.clone(), settings, countdown }))
 }
 
 /// Length of the next run of `random-failure`, its failure included: 3 to 44 fops, as GlusterFS draws it.

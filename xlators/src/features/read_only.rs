@@ -39,7 +39,7 @@ pub struct ReadOnly {
 
 fn instance(mut context: InstanceContext<'_>) -> Result<Rc<dyn Translator>, String> {
     let on = Cell::new(context.options.bool("read-only"));
-    Ok(Rc::new(ReadOnly { next: context.next(), on }))
+    Ok(Rc::new(ReadOnly { next: context.below(), on }))
 }
 
 impl ReadOnly {

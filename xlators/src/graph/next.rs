@@ -6,11 +6,14 @@ use super::LayerId;
 use crate::fop::Fop;
 use crate::translator::Translator;
 
+/// A layer that gets a fop.
+type Target = (LayerId, Rc<dyn Translator>);
+
 /// Where the fops of a layer go on: for each fop the nearest layer below that intercepts it, so that the layers between cost
 /// nothing. A `Next` to nothing (the default, below a leaf) answers every fop with ENOSYS.
 #[derive(Clone, Default)]
 pub struct Next {
-    targets: Rc<[Option<(LayerId, Rc<dyn Translator>)>]>,
+    targets: Rc<[Option<Target>]>,
 }
 
 impl Next {

@@ -25,7 +25,7 @@ pub static TYPE: TranslatorType = TranslatorType {
     prepare: |_| Ok(Arc::new(Brick::new())),
     instance: |mut context: InstanceContext<'_>| {
         let brick = context.shared::<Brick>()?;
-        Ok(Rc::new(Leaf { next: context.next(), core: context.core.clone(), brick }))
+        Ok(Rc::new(Leaf { next: context.below(), core: context.core.clone(), brick }))
     },
     merge_stats: TranslatorType::no_stats,
 };

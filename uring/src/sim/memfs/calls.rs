@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::MemFs;
 use super::state::{State, splitmix64};
 use crate::sys::{
-    AtFlags, DirEntry, Errno, How, OpenFlags, RawFd, ReadFlags, RenameFlags, SeekFrom, SharedWords, Stat, StatFs, Sys,
-    SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
+    AtFlags, DirEntry, Errno, How, OpenFlags, RawFd, ReadFlags, RenameFlags, SeekFrom, SharedWords, Stat,
+    StatFs, Sys, SysResult, TimeSet, Timespec, XattrFlags, XattrTarget,
 };
 
 impl MemFs {

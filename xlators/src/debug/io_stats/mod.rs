@@ -197,7 +197,7 @@ fn instance(mut context: InstanceContext<'_>) -> Result<Rc<dyn Translator>, Stri
         descriptors: Cell::default(),
         counters: RefCell::new(counters),
         in_flight: std::array::from_fn(|_| Cell::default()),
-        next: context.next(),
+        next: context.below(),
     };
     layer.reconfigure(context.options)?;
     Ok(Rc::new(layer))

@@ -111,7 +111,7 @@ fn instance(mut context: InstanceContext<'_>) -> Result<Rc<dyn Translator>, Stri
         name: context.name.to_owned(),
         settings: Cell::new(Settings::new(context.options)?),
         history: RefCell::default(),
-        next: context.next(),
+        next: context.below(),
     }))
 }
 

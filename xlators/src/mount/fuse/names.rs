@@ -29,14 +29,18 @@ pub(super) async fn lookup(door: &Door, loc: Loc) -> FopResult<Iatt> {
 
 pub(super) async fn mknod(door: &Door, loc: Loc, mode: u32, rdev: u64, umask: u32) -> FopResult<Iatt> {
     let call = door.begin(Fop::Mknod, loc.parent);
-    let made = door.top().mknod(&call, request::Mknod { loc, mode, rdev, umask, xdata: door.gfid_request() }).await?;
+    let made = door
+        .top()
+        .mknod(&call, request::Mknod { loc, mode, rdev, umask, xdata: door.gfid_request() })
+        .await?;
     Ok(made.iatt)
 }
 
 pub(super) async fn mkdir(door: &Door, loc: Loc, mode: u32, umask: u32) -> FopResult<Iatt> {
     let call = door.begin(Fop::Mkdir, loc.parent);
     let mode = mode & PERMISSIONS;
-    let made = door.top().mkdir(&call, request::Mkdir { loc, mode, umask, xdata: door.gfid_request() }).await?;
+    let made =
+        door.top().mkdir(&call, request::Mkdir { loc, mode, umask, xdata: door.gfid_request() }).await?;
     Ok(made.iatt)
 }
 

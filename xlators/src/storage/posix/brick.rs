@@ -96,7 +96,14 @@ pub struct Attrs {
 impl Brick {
     /// Puts the opened directories together; see [`super::open_brick`] for how they come to be.
     #[must_use]
-    pub fn new(sys: Arc<dyn Sys>, path: &Path, dirs: super::boot::Directories, intents: Intents, host: String, settings: Settings) -> Self {
+    pub fn new(
+        sys: Arc<dyn Sys>,
+        path: &Path,
+        dirs: super::boot::Directories,
+        intents: Intents,
+        host: String,
+        settings: Settings,
+    ) -> Self {
         let super::boot::Directories { root, dot, unlink_dir, landfill_dir, temp_dir } = dirs;
         Self {
             sys,

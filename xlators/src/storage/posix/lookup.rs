@@ -162,7 +162,14 @@ pub(super) fn is_dot_glusterfs(parent: Gfid, name: &Name) -> bool {
     parent.is_root() && name.as_c_str() == super::brick::DOT_GLUSTERFS
 }
 
-fn lookup_entry(brick: &Arc<Brick>, parent: Gfid, dir: &File, name: &Name, warmth: Warmth, xdata: Xdata) -> FopResult<reply::Lookup> {
+fn lookup_entry(
+    brick: &Arc<Brick>,
+    parent: Gfid,
+    dir: &File,
+    name: &Name,
+    warmth: Warmth,
+    xdata: Xdata,
+) -> FopResult<reply::Lookup> {
     let here = XattrTarget::At(dir.fd(), name.as_c_str());
     let entry = brick.sys.stat_at(dir.fd(), name.as_c_str());
     let postparent = brick.attrs_of_fd(parent, dir)?.iatt;
@@ -188,7 +195,11 @@ fn lookup_entry(brick: &Arc<Brick>, parent: Gfid, dir: &File, name: &Name, warmt
         stat
     };
     let attrs = brick.attrs(gfid, stat, here).map_err(failed)?;
-    let xdata = fill::answer(brick, &Filled { gfid, attrs: &attrs, target: here, warmth, parent: Some((parent, name)) }, &xdata);
+    let xdata = fill::answer(
+        brick,
+        &Filled { gfid, attrs: &attrs, target: here, warmth, parent: Some((parent, name)) },
+        &xdata,
+    );
     Ok(reply::Lookup { iatt: attrs.iatt, postparent, xdata })
 }
 
@@ -197,7 +208,12 @@ fn lookup_open(brick: &Arc<Brick>, gfid: Gfid, dir: &File, xdata: &Xdata) -> Fop
     Ok(nameless(brick, gfid, &attrs, XattrTarget::Fd(dir.fd()), Warmth::Warm, xdata))
 }
 
-fn lookup_object(brick: &Arc<Brick>, gfid: Gfid, warmth: Warmth, xdata: &Xdata) -> FopResult<(reply::Lookup, Object)> {
+fn lookup_object(
+    brick: &Arc<Brick>,
+    gfid: Gfid,
+    warmth: Warmth,
+    xdata: &Xdata,
+) -> FopResult<(reply::Lookup, Object)> {
     let (object, stat) = match brick.object(gfid) {
         Err(Errno::NOENT) if xdata.is_set(keys::UNLINKED_LOOKUP) => {
             let parked = Object::Parked(super::handle::gfid_name(gfid));
@@ -212,7 +228,14 @@ fn lookup_object(brick: &Arc<Brick>, gfid: Gfid, warmth: Warmth, xdata: &Xdata) 
     Ok((reply, object))
 }
 
-fn nameless(brick: &Arc<Brick>, gfid: Gfid, attrs: &Attrs, target: XattrTarget<'_>, warmth: Warmth, xdata: &Xdata) -> reply::Lookup {
+fn nameless(
+    brick: &Arc<Brick>,
+    gfid: Gfid,
+    attrs: &Attrs,
+    target: XattrTarget<'_>,
+    warmth: Warmth,
+    xdata: &Xdata,
+) -> reply::Lookup {
     let xdata = fill::answer(brick, &Filled { gfid, attrs, target, warmth, parent: None }, xdata);
     reply::Lookup { iatt: attrs.iatt, postparent: Iatt::default(), xdata }
 }

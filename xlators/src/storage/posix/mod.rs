@@ -96,7 +96,7 @@ fn prepare(context: &PrepareContext<'_>) -> Result<Shared, String> {
 
 fn instance(mut context: InstanceContext<'_>) -> Result<Rc<dyn Translator>, String> {
     let brick: Arc<Brick> = context.shared()?;
-    let next = context.next();
+    let next = context.below();
     Ok(Rc::new(Posix::new(next, context.core.clone(), brick)))
 }
 

@@ -72,11 +72,7 @@ impl Posix {
         Ok(reply::Done::default())
     }
 
-    pub(super) async fn serve_readdir(
-        &self,
-        _: &Call,
-        req: request::Readdir,
-    ) -> FopResult<reply::Entries> {
+    pub(super) async fn serve_readdir(&self, _: &Call, req: request::Readdir) -> FopResult<reply::Entries> {
         let listing = Listing {
             gfid: req.fd.gfid(),
             offset: req.offset,
@@ -89,11 +85,7 @@ impl Posix {
         self.list(req.fd, listing).await
     }
 
-    pub(super) async fn serve_readdirp(
-        &self,
-        _: &Call,
-        req: request::Readdirp,
-    ) -> FopResult<reply::Entries> {
+    pub(super) async fn serve_readdirp(&self, _: &Call, req: request::Readdirp) -> FopResult<reply::Entries> {
         if req.xdata.contains(keys::ANCESTRY_DENTRY) {
             return self.list_ancestors(&req.fd).await;
         }

@@ -81,7 +81,7 @@ pub struct PosixAcl {
 
 fn instance(mut context: InstanceContext<'_>) -> Result<Rc<dyn Translator>, String> {
     let super_uid = Cell::new(super_uid(context.options));
-    Ok(Rc::new(PosixAcl { next: context.next(), super_uid }))
+    Ok(Rc::new(PosixAcl { next: context.below(), super_uid }))
 }
 
 fn super_uid(options: &Options) -> u32 {
