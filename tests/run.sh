@@ -22,8 +22,8 @@ step "formatting"
 cargo fmt --all --check
 step "lints"
 cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
-step "documentation"
-RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --locked
+step "documentation (of the inside, too: the modules explain themselves to those who change them)"
+RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --document-private-items --locked
 step "tests"
 # The mounts of one test must not starve those of another on a small machine.
 cargo test --workspace --locked -- --test-threads "${KILN_TEST_THREADS:-2}"

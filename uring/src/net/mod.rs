@@ -1,7 +1,7 @@
 //! Stream sockets: the seam to the kernel, and what runs on it.
 //!
-//! [`Net`] is the part of the seam that makes and describes sockets; a [`Sys`] that has one gives it by
-//! [`Sys::net`]. Its calls do not wait. What waits (accept, connect, receive, send) goes through the ring: [`Listener`],
+//! [`Net`] is the part of the seam that makes and describes sockets; a [`Sys`](crate::Sys) that has one gives it by
+//! [`Sys::net`](crate::Sys::net). Its calls do not wait. What waits (accept, connect, receive, send) goes through the ring: [`Listener`],
 //! [`Stream`] and its halves [`Receiver`] and [`Sender`] own what the kernel touches, may be dropped at any time, and run
 //! unchanged on the simulated network of a [`crate::sim::Sim`].
 //!
