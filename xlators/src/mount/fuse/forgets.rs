@@ -21,7 +21,7 @@ pub(super) struct Forgets {
 }
 
 impl Forgets {
-    /// Adds one; answers whether delivery has to be arranged for (by [`arrange`]), and whether at once.
+    /// Adds one; answers whether delivery has to be arranged for (by `arrange`), and whether at once.
     fn add(&self, gfid: Gfid) -> Option<Urgency> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.push(gfid);

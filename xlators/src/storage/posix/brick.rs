@@ -94,7 +94,7 @@ pub struct Attrs {
 }
 
 impl Brick {
-    /// Puts the opened directories together; see [`super::open_brick`] for how they come to be.
+    /// Puts the opened directories together; see [`super::boot::open_brick`] for how they come to be.
     #[must_use]
     pub fn new(
         sys: Arc<dyn Sys>,

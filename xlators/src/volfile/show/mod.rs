@@ -1,4 +1,4 @@
-//! Pictures of a graph: [`text`] for a terminal, [`dot`] for Graphviz, [`svg`] drawn here.
+//! Pictures of a graph: [`mod@text`] for a terminal, [`mod@dot`] for Graphviz, [`mod@svg`] drawn here.
 
 mod dot;
 mod layout;
