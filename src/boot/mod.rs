@@ -255,7 +255,7 @@ fn clear_stale(mountpoint: &Path) -> bool {
 fn tables_of(mount: Mount) -> Box<dyn Fn() -> serde_json::Value + Send + Sync> {
     Box::new(move || {
         let view = mount.view();
-        serde_json::json!({ "objects": view.nodes, "open": view.open, "in_flight": view.in_flight })
+        serde_json::json!({ "objects": view.nodes, "open": view.open, "in_flight": view.in_flight, "over_io_uring": view.over_ring })
     })
 }
 

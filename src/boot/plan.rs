@@ -169,7 +169,7 @@ pub fn mount_config(args: &MountArgs, mountpoint: PathBuf, source: &Source) -> M
     let fuse = &args.fuse;
     MountConfig {
         fsname: source.path().display().to_string(),
-        session_threads: usize::from(fuse.session_threads),
+        transport: fuse.transport.into(),
         allow_other: fuse.allow_other || (rustix::process::geteuid().is_root() && !fuse.no_allow_other),
         read_only: args.read_only,
         suid: fuse.suid,
