@@ -81,7 +81,7 @@ pub(super) async fn interruptible<T>(door: &Door, work: impl Future<Output = Fop
         if let Poll::Ready(result) = work.as_mut().poll(cx) {
             return Poll::Ready(result);
         }
-        listed.get_or_insert(Listed(id));
+        listed.get_or_insert_with(|| Listed(id));
         match WAITING.with_borrow_mut(|waiting| waiting.look(id, cx.waker())) {
             true => Poll::Ready(Err(Errno::INTR.into())),
             false => Poll::Pending,
