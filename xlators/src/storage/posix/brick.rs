@@ -53,6 +53,8 @@ pub struct Brick {
     pub objects: Stripes,
     /// Locks of `trusted.glusterfs.mdata` of directories whose entries change; taken last, and for a moment only.
     pub times: Stripes,
+    /// The file system is nothing but the kernel's caches: no call waits for a disk.
+    pub in_memory: bool,
     /// The file system makes no files without a name (`O_TMPFILE`).
     pub lacks_tmpfile: AtomicBool,
     /// Instances, one per core, that have not stopped yet.
@@ -105,7 +107,9 @@ impl Brick {
         settings: Settings,
     ) -> Self {
         let super::boot::Directories { root, dot, unlink_dir, landfill_dir, temp_dir } = dirs;
+        let in_memory = sys.statfs(root.fd()).is_ok_and(|found| super::warm::is_in_memory(found.kind));
         Self {
+            in_memory,
             sys,
             path: path.to_owned(),
             root,

@@ -46,6 +46,7 @@ fn park(brick: &Brick, name: &str, gfid: Gfid) {
     sys.rename_at(brick.dot.fd(), handle.as_c_str(), brick.unlink_dir.fd(), &parked, RenameFlags::empty())
         .unwrap();
     sys.unlink_at(brick.root.fd(), &CString::new(name).unwrap(), AtFlags::empty()).unwrap();
+    brick.opens.parked(gfid);
 }
 
 impl Client {

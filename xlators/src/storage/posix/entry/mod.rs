@@ -36,6 +36,7 @@ mod tests;
 mod xdata_xattrs;
 
 pub(super) use link::MAX_PATHS;
+pub(super) use remove::QUICK_BLOCKS;
 
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
@@ -91,7 +92,7 @@ impl Posix {
             return Err(Errno::PERM);
         }
         let dir = self.directory(loc.parent).await?;
-        let warmth = self.entry_warmth(loc.parent, &dir, &name);
+        let warmth = self.entry_warmth(loc.parent, &dir, &name).await;
         Ok((Spot { parent: loc.parent, dir, name }, warmth))
     }
 
