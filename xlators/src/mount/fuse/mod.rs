@@ -85,6 +85,17 @@ use lanes::Lanes;
 use options::Offers;
 use session::{Alive, State};
 
+/// Decodes a request as if it came from the kernel, in one piece and in two, and tells it in words. For fuzzing.
+#[cfg(any(test, feature = "testing"))]
+#[must_use]
+pub fn decode(bytes: &[u8]) -> String {
+    let whole = wire::Header::of_message(bytes).map(|(header, args)| header.operation(args));
+    let (head, rest) = bytes.split_at(bytes.len().min(40));
+    let (fixed, rest) = rest.split_at(rest.len().min(128));
+    let halves = wire::Header::of_slot(head, fixed, rest).map(|(header, args)| header.operation(args));
+    format!("{whole:?} {halves:?}")
+}
+
 /// How long a core may take to say that it serves.
 const CORE_ANSWER: Duration = Duration::from_secs(10);
 /// How often a busy mount is tried again before it is detached lazily: a process that has just ended may still be closing.
