@@ -40,6 +40,8 @@ pub mod data;
 mod entry;
 pub mod gfid2path;
 pub mod handle;
+#[cfg(test)]
+mod hops;
 pub mod intents;
 mod locked;
 mod lookup;
