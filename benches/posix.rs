@@ -251,7 +251,9 @@ fn posix(criterion: &mut Criterion) {
         for measured in Measured::ALL {
             let row = format!("{} {}", fs.name(), measured.name());
             group.bench_function(format!("{}/kiln", measured.name()), |b| {
-                b.iter_custom(|n| table.noted(&row, 0, n, kiln.run(n, move |graph, n| measured.kiln(graph, n))))
+                b.iter_custom(|n| {
+                    table.noted(&row, 0, n, kiln.run(n, move |graph, n| measured.kiln(graph, n)))
+                })
             });
             group.bench_function(format!("{}/bare", measured.name()), |b| {
                 b.iter_custom(|n| table.noted(&row, 1, n, cpu_time(|| measured.bare(&bare, n))))

@@ -75,3 +75,82 @@ fn one_quick_look_vouches_for_the_directory() {
         assert_eq!(client.core().now(), seen);
     });
 }
+
+/// The calls of `fop` in steady state: those that the simulated kernel counts, in alphabetical order.
+async fn asked(fs: &MemFs, fop: impl AsyncFnOnce()) -> String {
+    let count = || OPERATIONS.map(|operation| fs.calls(operation));
+    let before = count();
+    fop().await;
+    let made = OPERATIONS.iter().zip(before.iter().zip(count()));
+    let told = made.filter(|(_, (before, after))| *before < after);
+    told.map(|(name, (before, after))| format!("{name} {}", after - before)).collect::<Vec<_>>().join(", ")
+}
+
+/// What everyday fops may need; see [`MemFs::calls`].
+const OPERATIONS: [&str; 16] = [
+    "chmod",
+    "chown",
+    "getxattr",
+    "link_fd",
+    "listxattr",
+    "openat2",
+    "pread",
+    "pwrite",
+    "read_dir",
+    "rename_at",
+    "removexattr",
+    "seek",
+    "setxattr",
+    "stat",
+    "stat_at",
+    "unlink_at",
+];
+
+/// `docs/performance.md` shows this table and says why each call is needed.
+#[test]
+fn no_fop_asks_the_kernel_for_more_than_it_needs() {
+    let fs = MemFs::with_seed(4);
+    fs.mkdir_at(libc::AT_FDCWD, c"/brick", 0o755).unwrap();
+    let kit = Kit::on_fs(4, &fs, &[]);
+    // It leaves the directory for its handle.
+    kit.run(async |client| round(&client, Gfid::ROOT, 2).await);
+    kit.run(async |client| client.create(create(Gfid::ROOT, "seen", gfid_n(1))).await.map(drop).unwrap());
+    fs.drop_caches();
+    kit.run(async |client| {
+        look(&client, "seen").await.unwrap();
+        let request = create(Gfid::ROOT, "f", gfid_n(2));
+        let fd = request.fd.clone();
+        let made = asked(&fs, async || drop(client.create(request).await.unwrap())).await;
+        assert_eq!(made, "getxattr 1, link_fd 2, openat2 1, setxattr 2, stat 3");
+        let request = request::Writev {
+            fd: fd.clone(),
+            data: Buf::from_slice(&[7; 4096]),
+            offset: 0,
+            flags: 0,
+            xdata: Xdata::NONE,
+        };
+        let made = asked(&fs, async || drop(client.writev(request).await.unwrap())).await;
+        assert_eq!(made, "getxattr 1, pwrite 1, stat 2");
+        let request = request::Readv { fd: fd.clone(), size: 4096, offset: 0, flags: 0, xdata: Xdata::NONE };
+        let made = asked(&fs, async || drop(client.readv(request).await.unwrap())).await;
+        assert_eq!(made, "getxattr 1, pread 1, stat 1");
+        let made = asked(&fs, async || drop(look(&client, "f").await.unwrap())).await;
+        assert_eq!(made, "getxattr 3, stat 1, stat_at 1");
+        let request = request::Stat { loc: Loc::object(gfid_n(2)), xdata: Xdata::NONE };
+        let made = asked(&fs, async || drop(client.stat(request).await.unwrap())).await;
+        assert_eq!(made, "getxattr 1, stat_at 1");
+        let request = request::Getxattr {
+            loc: Loc::object(gfid_n(2)),
+            name: Some(c"user.none".into()),
+            xdata: Xdata::NONE,
+        };
+        let made = asked(&fs, async || drop(client.getxattr(request).await)).await;
+        assert_eq!(made, "getxattr 1, stat_at 1");
+        let made = asked(&fs, async || client.graph.release(&fd)).await;
+        assert_eq!(made, "");
+        let made = asked(&fs, async || drop(client.unlink(unlink(Gfid::ROOT, "f")).await.unwrap())).await;
+        assert_eq!(made, "getxattr 2, stat 2, stat_at 1, unlink_at 2");
+        let made = asked(&fs, async || assert!(look(&client, "f").await.is_err())).await;
+        assert_eq!(made, "getxattr 1, stat 1, stat_at 1");
+    });
+}
