@@ -280,6 +280,9 @@ pub struct EngineArgs {
     /// Seconds that requests in flight get when the brick is stopped
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub drain: u64,
+    /// Seconds between a failed health check, after which every request fails, and the end of the process
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    pub failure_grace: u64,
 }
 
 /// The mount.

@@ -191,6 +191,11 @@ pub fn drain(args: &MountArgs) -> Duration {
     Duration::from_secs(args.engine.drain)
 }
 
+/// How long a failed brick lives on.
+pub fn failure_grace(args: &MountArgs) -> Duration {
+    Duration::from_secs(args.engine.failure_grace)
+}
+
 /// Where a daemon logs when nobody says so.
 pub fn daemon_log(name: &str) -> PathBuf {
     let file = format!("{name}.log");

@@ -40,6 +40,8 @@ pub mod data;
 mod entry;
 pub mod gfid2path;
 pub mod handle;
+#[cfg(test)]
+mod hops;
 pub mod intents;
 mod locked;
 mod lookup;
@@ -236,7 +238,8 @@ impl Posix {
         let mut warmth = self.probe(dir.fd(), name.as_c_str());
         if warmth == Warmth::Cold {
             let (dir, name) = (Arc::clone(dir), name.clone());
-            let took = self.run(Class::MetadataRead, warmth, move |brick| first_look(brick, &dir, &name)).await;
+            let took =
+                self.run(Class::MetadataRead, warmth, move |brick| first_look(brick, &dir, &name)).await;
             if self.warm.borrow_mut().looked(object_key(parent), took, now()) {
                 warmth = Warmth::Warm;
             }
