@@ -12,8 +12,10 @@
 //!   or on a disk that hardly differs from it: its other names, absent ones too, are presumed to be warm. A look that takes
 //!   longer after all takes the directory off the list. An NVMe disk takes 70 µs and more, ten times what the caches take.
 //! - **Stalled.** A job on the core that took longer than 500 µs ([`SLOW`]) has waited for something: a full journal, a cold
-//!   directory of handles. For a second ([`BAN`]) nothing is presumed, and changes of entries go to helpers, touched or not.
-//!   500 µs are ten times a create and its unlink on ext4, whose journal lets one in a hundred wait for 300 µs.
+//!   directory of handles, or only for a CPU that others use too. So one proves nothing; when a second comes within eight jobs
+//!   ([`RECENT`]), it is the disk, and for a second ([`BAN`]) nothing is presumed, and changes of entries go to helpers, touched
+//!   or not. 500 µs are ten times a create and its unlink on ext4, whose journal lets one in a hundred wait for 300 µs; who
+//!   shares a CPU is off it once in some 3 ms, which are a hundred such jobs.
 
 use std::time::Duration;
 
@@ -31,7 +33,10 @@ const QUICK: Duration = Duration::from_micros(50);
 /// Jobs on the core longer than this have waited for something.
 const SLOW: Duration = Duration::from_micros(500);
 
-/// How long helpers do the work after one of those.
+/// Among so many jobs in a row a second one of those is no accident.
+const RECENT: u32 = 8;
+
+/// How long helpers do the work then.
 const BAN: Duration = Duration::from_secs(1);
 
 /// What a file system in memory says it is (`statfs`): tmpfs, ramfs.
@@ -56,6 +61,8 @@ pub struct WarmSet {
     in_memory: bool,
     slots: Box<[u64]>,
     since: Instant,
+    /// Which of the latest jobs were slow, the last in bit 0.
+    slow: u32,
     /// The end of the ban, while there is one.
     banned: Option<Instant>,
 }
@@ -64,7 +71,7 @@ impl WarmSet {
     /// An empty record. `in_memory` is whether the brick's file system [is](is_in_memory).
     #[must_use]
     pub fn new(in_memory: bool, now: Instant) -> Self {
-        Self { in_memory, slots: vec![0; SLOTS].into(), since: now, banned: None }
+        Self { in_memory, slots: vec![0; SLOTS].into(), since: now, slow: 0, banned: None }
     }
 
     /// Whether `key` was touched lately.
@@ -126,7 +133,9 @@ impl WarmSet {
 
     /// A job on the core took so long until `now`.
     pub fn ran_inline(&mut self, took: Duration, now: Instant) {
-        if took > SLOW && !self.in_memory {
+        let is_slow = took > SLOW && !self.in_memory;
+        self.slow = (self.slow << 1 | u32::from(is_slow)) & ((1 << RECENT) - 1);
+        if is_slow && self.slow.count_ones() > 1 {
             self.banned = Some(now + BAN);
         }
     }
@@ -207,13 +216,21 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_sends_changes_and_unknown_names_to_helpers_for_a_second() {
+    fn stalls_in_a_row_send_changes_and_unknown_names_to_helpers_for_a_second() {
         on_a_core(async |core, mut set| {
             set.looked(DIR, FAST, core.now());
             set.touch(7, || core.now());
             set.ran_inline(SLOW, core.now());
             let judge = |set: &mut WarmSet, class| set.judge(class, Warmth::Warm, || core.now());
             assert_eq!(judge(&mut set, Class::EntryChange), Warmth::Warm);
+            // One may be anything, and so may two that are far apart.
+            for _ in 0..2 {
+                set.ran_inline(STALL, core.now());
+                (1..RECENT).for_each(|_| set.ran_inline(FAST, core.now()));
+            }
+            assert_eq!(judge(&mut set, Class::EntryChange), Warmth::Warm);
+            set.ran_inline(STALL, core.now());
+            set.ran_inline(FAST, core.now());
             set.ran_inline(STALL, core.now());
             assert_eq!(judge(&mut set, Class::EntryChange), Warmth::Cold);
             assert_eq!(judge(&mut set, Class::MetadataRead), Warmth::Warm);
@@ -232,6 +249,7 @@ mod tests {
         assert!(is_in_memory(0x0102_1994) && !is_in_memory(0xef53));
         on_a_core(async |core, _| {
             let mut set = WarmSet::new(true, core.now());
+            set.ran_inline(STALL, core.now());
             set.ran_inline(STALL, core.now());
             set.looked_inline(DIR, STALL);
             assert_eq!(set.of_name(DIR, 8, || core.now()), Warmth::Warm);
