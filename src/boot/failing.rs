@@ -107,14 +107,16 @@ mod tests {
         let (sender, events) = channel();
         let mut inbox = Inbox::new(events, Duration::from_millis(300));
         let start = Instant::now();
-        for event in [Event::Failed("gone".into()), Event::Reload, Event::Failed("again".into())] {
+        for event in
+            [Event::Failed("first reason".into()), Event::Reload, Event::Failed("second reason".into())]
+        {
             sender.send(event).unwrap();
         }
         assert_eq!(inbox.next(), Some(Event::Reload));
         assert_eq!(inbox.next(), None);
         assert!(start.elapsed() >= Duration::from_millis(300));
         let text = inbox.failure().unwrap().to_string();
-        assert!(text.contains("gone") && !text.contains("again"), "{text}");
+        assert!(text.contains("first reason") && !text.contains("second"), "{text}");
     }
 
     #[test]
