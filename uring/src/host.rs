@@ -23,6 +23,17 @@ pub fn current_cpu() -> usize {
     sched_getcpu()
 }
 
+/// The CPU that thread `tid` of any process runs on, or ran on last; `None` when it is gone or hidden (`proc(5)`, field 39 of
+/// `stat`).
+#[must_use]
+pub fn cpu_of_thread(tid: u32) -> Option<usize> {
+    let stat = std::fs::read(format!("/proc/{tid}/stat")).ok()?;
+    // The second field is the name in parentheses, which may hold anything.
+    let after_name = stat.rsplit(|byte| *byte == b')').next()?;
+    let field = after_name.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()).nth(36)?;
+    std::str::from_utf8(field).ok()?.parse().ok()
+}
+
 /// The only CPU that this thread may run on; `None` when it may choose.
 #[must_use]
 pub fn pinned_cpu() -> Option<usize> {
@@ -313,6 +324,10 @@ mod tests {
         std::thread::spawn(move || {
             pin_thread(cpu).unwrap();
             assert_eq!(pinned_cpu(), Some(cpu));
+            assert_eq!(
+                cpu_of_thread(rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned()),
+                Some(cpu)
+            );
             assert_eq!(current_cpu(), cpu);
         })
         .join()

@@ -140,10 +140,10 @@ impl Ring {
             return;
         }
         let mut ring = self.ring.borrow_mut();
-        if let Err(entry) = offer(&mut ring, entry) {
+        if !offer(&mut ring, &entry) {
             // Full: hand over what is there. If the kernel refuses for now, the rest waits here.
             let _ = ring.submit();
-            if let Err(entry) = offer(&mut ring, entry) {
+            if !offer(&mut ring, &entry) {
                 backlog.push_back(entry);
             }
         }
@@ -162,11 +162,11 @@ impl Ring {
     fn flush_backlog(&self) {
         let mut backlog = self.backlog.borrow_mut();
         let mut ring = self.ring.borrow_mut();
-        while let Some(entry) = backlog.pop_front() {
-            if let Err(entry) = offer(&mut ring, entry) {
-                backlog.push_front(entry);
+        while let Some(entry) = backlog.front() {
+            if !offer(&mut ring, entry) {
                 break;
             }
+            backlog.pop_front();
         }
     }
 
@@ -281,13 +281,11 @@ impl Ring {
     }
 }
 
-fn offer(ring: &mut Uring, entry: Entry128) -> Result<(), Entry128> {
+/// Puts an entry into the submission queue; false when that is full.
+fn offer(ring: &mut Uring, entry: &Entry128) -> bool {
     // SAFETY: what the entry points to belongs to a request in the op table, which keeps it in place until the completion
     // with this number has been taken (or for ever, when the kernel never answers).
-    match unsafe { ring.submission().push(&entry) } {
-        Ok(()) => Ok(()),
-        Err(_full) => Err(entry),
-    }
+    unsafe { ring.submission().push(entry) }.is_ok()
 }
 
 /// Errors of entering the ring. None of them loses anything: what was not taken stays in the queue.

@@ -258,31 +258,23 @@ fn check_opcodes(has: impl Fn(u8) -> bool, release: &str) -> Result<(), SetupErr
 
 /// The flags to try, best first: an older kernel refuses those that it does not know.
 fn build(entries: u32) -> io::Result<Uring> {
-    let best = |builder: &mut Builder<Entry128>| {
-        // Linux 6.1: completions are worked off only when this thread asks for them.
-        builder
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_coop_taskrun()
-            .setup_taskrun_flag()
-            .setup_submit_all();
-    };
-    let good = |builder: &mut Builder<Entry128>| {
-        // Linux 5.19: no interrupt of this thread for a completion.
-        builder.setup_coop_taskrun().setup_taskrun_flag().setup_submit_all();
-    };
-    let ways: [&dyn Fn(&mut Builder<Entry128>); 2] = [&best, &good];
-    let mut result = Err(io::Error::from_raw_os_error(libc::EINVAL));
-    for way in ways {
-        let mut builder = Uring::builder();
-        builder.dontfork().setup_clamp().setup_cqsize(entries.saturating_mul(4));
-        way(&mut builder);
-        result = builder.build(entries);
-        if !matches!(&result, Err(error) if error.raw_os_error() == Some(libc::EINVAL)) {
-            break;
-        }
+    // Linux 6.1: completions are worked off only when this thread asks for them.
+    let best = build_with(entries, |builder| {
+        builder.setup_single_issuer().setup_defer_taskrun();
+    });
+    match best {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => build_with(entries, |_| {}),
+        built => built,
     }
-    result
+}
+
+fn build_with(entries: u32, more: impl FnOnce(&mut Builder<Entry128>)) -> io::Result<Uring> {
+    let mut builder = Uring::builder();
+    builder.dontfork().setup_clamp().setup_cqsize(entries.saturating_mul(4));
+    // Linux 5.19: no interrupt of this thread for a completion.
+    builder.setup_coop_taskrun().setup_taskrun_flag().setup_submit_all();
+    more(&mut builder);
+    builder.build(entries)
 }
 
 /// Refuses a pool that the kernel would refuse too, but only after all of it was allocated and pinned.

@@ -13,7 +13,8 @@ use super::door::Door;
 use super::front::Front;
 use super::serve::serve;
 use super::session::Alive;
-use super::wire::{Header, Operation, Reply};
+use super::watch::Watcher;
+use super::wire::{Arguments, Header, Operation, Reply};
 use super::{forgets, interrupts};
 
 /// Room for the header, the struct and the names of a request, besides the data of a write.
@@ -21,69 +22,105 @@ const BESIDES_DATA: usize = 8192;
 
 /// Reads requests until the mount or the engine ends; each is served by a task of its own.
 pub(super) async fn read_requests(core: Core, front: Arc<Front>, lane: usize, device: Device, alive: Alive) {
+    let reader = Reader { core: &core, front: &front, lane, device: &device, alive: &alive };
     let mut buf = Buf::heap(front.config.max_write as usize + BESIDES_DATA);
+    let mut watcher = Watcher::new(lane);
     let mut stop = pin!(core.shutdown_requested());
     loop {
-        match device.receive(&mut buf) {
-            Ok(len) => begin(&core, &front, lane, &device, &buf[..len], &alive),
-            // A request was withdrawn before it was read.
-            Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => {}
-            Err(Errno::NODEV) => return,
-            Err(errno) => {
-                tracing::error!(%errno, "reading /dev/fuse failed: the mount is not served any more");
-                return;
-            }
-        }
-        // The look for the next request is part of the next submission, after whatever this one has made.
-        let mut readable = pin!(core.fuse_readable(&device));
+        // The look for the next request is part of the next submission, after whatever the last one has made.
+        let mut next = pin!(async {
+            front.watch.turn(lane).await;
+            core.fuse_readable(&device).await
+        });
         let ready = poll_fn(|cx| {
-            if let Poll::Ready(result) = readable.as_mut().poll(cx) {
+            if let Poll::Ready(result) = next.as_mut().poll(cx) {
                 return Poll::Ready(Some(result));
             }
             stop.as_mut().poll(cx).map(|()| None)
         });
-        match ready.await {
+        let ended = match ready.await {
             None => return,
-            Some(Ok(())) => {}
-            Some(Err(errno)) => {
-                tracing::error!(%errno, "/dev/fuse cannot be watched: the mount is not served any more");
-                return;
+            Some(Ok(())) => reader.read(&mut buf, &mut watcher),
+            Some(Err(errno)) => Err(errno),
+        };
+        match ended {
+            Ok(()) => {}
+            Err(Errno::NODEV) => break,
+            Err(errno) => {
+                tracing::error!(%errno, "/dev/fuse cannot be read: the mount is not served any more");
+                break;
             }
         }
     }
+    front.watch.end();
 }
 
-fn begin(core: &Core, front: &Arc<Front>, lane: usize, device: &Device, bytes: &[u8], alive: &Alive) {
-    let Ok((header, args)) = Header::of_message(bytes) else {
-        tracing::error!(len = bytes.len(), "the kernel sent something that is no FUSE request");
-        return;
-    };
-    let answer = Answer { device: device.clone(), unique: header.unique, owed: true };
-    let operation = match header.operation(args) {
-        Ok(operation) => operation,
-        Err(errno) => return answer.send(Err(errno)),
-    };
-    match operation {
-        Operation::Forget { count } => {
-            answer.forgo();
-            return forgets::forget(front, header.node, count);
-        }
-        Operation::BatchForget(all) => {
-            answer.forgo();
-            return all.into_iter().for_each(|(node, count)| forgets::forget(front, node, count));
-        }
-        Operation::Interrupt { unique } => {
-            answer.forgo();
-            return interrupts::interrupt(front, unique);
-        }
-        _ => {}
+/// What a core reads with.
+struct Reader<'a> {
+    core: &'a Core,
+    front: &'a Arc<Front>,
+    lane: usize,
+    device: &'a Device,
+    alive: &'a Alive,
+}
+
+impl Reader<'_> {
+    /// Begins the requests that are there, two at most, so that those that have been begun come to run.
+    fn read(&self, buf: &mut Buf, watcher: &mut Watcher) -> Result<(), Errno> {
+        let Some(tid) = self.read_one(buf)? else { return Ok(()) };
+        let more = self.read_one(buf)?.is_some();
+        watcher.has_read(&self.front.watch, &self.front.lanes, tid, more);
+        Ok(())
     }
-    let Some(door) = Door::open(front, lane, &header) else { return answer.send(Err(Errno::IO)) };
-    let alive = alive.clone();
-    core.spawn(async move {
-        answer.send(serve(door, header.node, operation).await);
-        drop(alive);
-    });
+
+    /// Begins one request; the thread that it is of. `None` when there was none.
+    fn read_one(&self, buf: &mut Buf) -> Result<Option<u32>, Errno> {
+        match self.device.receive(buf) {
+            Ok(len) => match Header::of_message(&buf[..len]) {
+                Ok((header, args)) => {
+                    self.begin(&header, args);
+                    Ok(Some(header.pid))
+                }
+                Err(_) => {
+                    tracing::error!(len, "the kernel sent something that is no FUSE request");
+                    Ok(None)
+                }
+            },
+            // One was withdrawn before it was read, or another core was faster.
+            Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn begin(&self, header: &Header, args: Arguments<'_>) {
+        let front = self.front;
+        let answer = Answer { device: self.device.clone(), unique: header.unique, owed: true };
+        let operation = match header.operation(args) {
+            Ok(operation) => operation,
+            Err(errno) => return answer.send(Err(errno)),
+        };
+        match operation {
+            Operation::Forget { count } => {
+                answer.forgo();
+                return forgets::forget(front, header.node, count);
+            }
+            Operation::BatchForget(all) => {
+                answer.forgo();
+                return all.into_iter().for_each(|(node, count)| forgets::forget(front, node, count));
+            }
+            Operation::Interrupt { unique } => {
+                answer.forgo();
+                return interrupts::interrupt(front, unique);
+            }
+            _ => {}
+        }
+        let Some(door) = Door::open(front, self.lane, header) else { return answer.send(Err(Errno::IO)) };
+        let (alive, node) = (self.alive.clone(), header.node);
+        self.core.spawn(async move {
+            answer.send(serve(door, node, operation).await);
+            drop(alive);
+        });
+    }
 }
 
 /// An answer that is owed. Dropped without one (the engine stops, or a layer panicked), it says EIO.

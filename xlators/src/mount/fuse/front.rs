@@ -10,6 +10,7 @@ use super::groups::GroupReader;
 use super::lanes::Lanes;
 use super::open_files::OpenFiles;
 use super::options::{MountConfig, Offers};
+use super::watch::Watch;
 use super::wire::EntryOut;
 use crate::fd::FdRef;
 use crate::inode_table::InodeTable;
@@ -25,6 +26,7 @@ pub(super) struct Front {
     pub(super) nodes: InodeTable,
     pub(super) files: OpenFiles,
     pub(super) lanes: Lanes,
+    pub(super) watch: Watch,
     pub(super) groups: GroupReader,
     pub(super) forgets: Forgets,
 }
@@ -36,6 +38,7 @@ impl Front {
             files: OpenFiles::new(config.max_open),
             groups: GroupReader::new(),
             forgets: Forgets::default(),
+            watch: Watch::new(lanes.len()),
             config,
             offers,
             client,

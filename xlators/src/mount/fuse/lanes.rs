@@ -36,7 +36,12 @@ impl Lanes {
 
     /// The lane for the requests of a CPU: the core that is bound to it, or the one whose turn it is.
     pub(super) fn of_cpu(&self, cpu: usize) -> usize {
-        self.0.iter().position(|lane| lane.cpu == Some(cpu)).unwrap_or(cpu % self.len().max(1))
+        self.bound_to(cpu).unwrap_or(cpu % self.len().max(1))
+    }
+
+    /// The lane whose core is bound to a CPU.
+    pub(super) fn bound_to(&self, cpu: usize) -> Option<usize> {
+        self.0.iter().position(|lane| lane.cpu == Some(cpu))
     }
 
     pub(super) fn enter(&self, lane: usize) {

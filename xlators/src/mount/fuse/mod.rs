@@ -65,6 +65,7 @@ mod serve;
 mod session;
 mod slots;
 mod times;
+mod watch;
 mod wire;
 mod xattrs;
 

@@ -12,4 +12,4 @@ mod request;
 pub(super) use abi::{Attr, FileLock, Kstatfs};
 pub(super) use listing::{Listing, Space};
 pub(super) use reply::{EntryOut, Reply};
-pub(super) use request::{Header, Operation, SetattrIn, When};
+pub(super) use request::{Arguments, Header, Operation, SetattrIn, When};
