@@ -12,6 +12,7 @@ pub mod inode_table;
 pub mod keys;
 pub mod mount;
 pub mod options;
+pub mod protocol;
 pub mod registry;
 pub mod storage;
 pub mod system;
