@@ -1,7 +1,7 @@
 //! Every translator that a volfile can name.
 
 use crate::translator::TranslatorType;
-use crate::{debug, features, storage, system};
+use crate::{debug, features, protocol, storage, system};
 
 /// All of them, by GlusterFS's names.
 pub static TRANSLATORS: &[&TranslatorType] = &[
@@ -10,6 +10,7 @@ pub static TRANSLATORS: &[&TranslatorType] = &[
     &debug::io_stats::TYPE,
     &debug::trace::TYPE,
     &features::read_only::TYPE,
+    &protocol::server::TYPE,
     &storage::posix::TYPE,
     &system::posix_acl::TYPE,
     &system::posix_acl::TYPE_BY_FOLDER,

@@ -77,6 +77,12 @@ impl Graph {
         &self.top
     }
 
+    /// Where fops enter that are meant for `layer` and what is below it: a server offers each of its subvolumes.
+    #[must_use]
+    pub fn entry(&self, layer: LayerId) -> Next {
+        Next::new(layer, &self.layers)
+    }
+
     /// Enters a request; its fop is then wound at [`Graph::top`].
     #[must_use]
     pub fn begin(&self, spec: CallSpec) -> Call {

@@ -5,7 +5,7 @@ macro_rules! wire_structs {
     ($($(#[$meta:meta])* $name:ident $(<$life:lifetime>)? { $($field:ident : $type:ty),* $(,)? })*) => {
         $(
             $(#[$meta])*
-            #[derive(Clone, Debug, PartialEq)]
+            #[derive(Clone, Debug, Default, PartialEq)]
             #[allow(missing_docs, reason = "fields are named and explained by GlusterFS's .x files")]
             pub struct $name $(<$life>)? {
                 $(pub $field: $type,)*
