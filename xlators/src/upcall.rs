@@ -50,24 +50,28 @@ bitflags! {
     }
 }
 
+/// What a client has to know of a change by another one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Invalidation {
+    /// What changed.
+    pub stale: Stale,
+    /// How long the client may go on caching what this tells.
+    pub expires: Duration,
+    /// The object; empty when unknown.
+    pub iatt: Iatt,
+    /// Its parent; empty when the change had nothing to do with it.
+    pub parent: Iatt,
+    /// The parent that it was moved out of; empty otherwise.
+    pub old_parent: Iatt,
+    /// Extended attributes that changed.
+    pub xdata: Xdata,
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum UpcallEvent {
     /// Another client changed the object.
-    CacheInvalidation {
-        /// What it changed.
-        stale: Stale,
-        /// How long the client may go on caching what the upcall tells.
-        expires: Duration,
-        /// The object; empty when unknown.
-        iatt: Iatt,
-        /// Its parent; empty when the change had nothing to do with it.
-        parent: Iatt,
-        /// The parent that it was moved out of; empty otherwise.
-        old_parent: Iatt,
-        /// Extended attributes that changed.
-        xdata: Xdata,
-    },
+    CacheInvalidation(Box<Invalidation>),
     /// Somebody waits for an inodelk that the client holds.
     InodelkContention {
         /// The domain.

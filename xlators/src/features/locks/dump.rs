@@ -33,7 +33,7 @@ const fn word(kind: LockType) -> &'static str {
 
 fn range_text(range: Range, exclusive: bool) -> String {
     let kind = if exclusive { "WRITE" } else { "READ" };
-    format!("type={kind}, whence=0, start={}, len={}", range.first(), range.len())
+    format!("type={kind}, whence=0, start={}, len={}", range.first(), range.length())
 }
 
 impl Lines<'_> {

@@ -232,7 +232,7 @@ impl Locks {
 
     /// Option `monkey-unlocking`.
     fn loses_unlock(&self) -> bool {
-        let lost = self.config().monkey && self.owners().core().random_u64() % 100 == 0;
+        let lost = self.config().monkey && self.owners().core().random_u64().is_multiple_of(100);
         if lost {
             tracing::info!("monkey-unlocking: a release is lost");
         }

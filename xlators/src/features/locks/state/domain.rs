@@ -50,7 +50,7 @@ impl Target for Bytes {
         let flock = Flock {
             kind: if self.exclusive { LockType::Write } else { LockType::Read },
             start: self.range.first(),
-            len: self.range.len(),
+            len: self.range.length(),
             pid,
             owner: holder.owner.clone(),
         };

@@ -43,7 +43,7 @@ impl Segment {
         Flock {
             kind: if self.exclusive { LockType::Write } else { LockType::Read },
             start: self.range.first(),
-            len: self.range.len(),
+            len: self.range.length(),
             pid: self.pid,
             owner: self.holder.owner.clone(),
         }

@@ -53,7 +53,7 @@ impl Range {
 
     /// Its length as `struct flock` has it: 0 reaches to the end.
     #[must_use]
-    pub const fn len(self) -> i64 {
+    pub const fn length(self) -> i64 {
         if self.end >= Self::LAST { 0 } else { (self.end - self.start + 1) as i64 }
     }
 
@@ -115,8 +115,8 @@ mod tests {
         }
         assert_eq!(Range::of_inodelk(10, -4), Err(Errno::INVAL));
         assert_eq!(Range::of_inodelk(i64::MAX - 1, 3), Err(Errno::INVAL));
-        assert_eq!(Range::of_inodelk(7, 3).map(|range| (range.first(), range.len())), Ok((7, 3)));
-        assert_eq!(Range::WHOLE.len(), 0);
+        assert_eq!(Range::of_inodelk(7, 3).map(|range| (range.first(), range.length())), Ok((7, 3)));
+        assert_eq!(Range::WHOLE.length(), 0);
         assert_eq!(Range::of_io(5, 0), None);
         assert_eq!(Range::of_io(u64::MAX, u64::MAX).map(|range| range.end), Some(Range::LAST));
     }

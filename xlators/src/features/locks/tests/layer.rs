@@ -113,7 +113,7 @@ impl Bench {
     }
 }
 
-fn xdata(pairs: &[(&'static std::ffi::CStr, Value)]) -> Self {
+fn xdata(pairs: &[(&'static std::ffi::CStr, Value)]) -> Xdata {
     pairs.iter().map(|(key, value)| (*key, value.clone())).collect::<Dict>().into()
 }
 
