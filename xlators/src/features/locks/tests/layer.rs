@@ -175,6 +175,31 @@ fn a_wait_ends_with_the_lock_and_a_dropped_wait_leaves_nothing() {
 }
 
 #[test]
+fn what_was_granted_to_somebody_who_is_gone_at_that_moment_is_taken_back() {
+    Sim::new(2).run(async |core| {
+        let bench = Bench::new(&core, &[]);
+        let fd = Fd::file(FILE, 2, 1);
+        bench.lk(process(1, 1), &fd, Set, flock(Write, 0, 0)).await.unwrap();
+        bench.inodelk(process(1, 1), "v", false, flock(Write, 0, 0)).await.unwrap();
+        let (b, f) = (bench.share(), fd.clone());
+        let waits = core.spawn(async move {
+            b.lk(process(2, 1), &f, SetWait, flock(Write, 0, 0)).await.map(drop).unwrap()
+        });
+        let b = bench.share();
+        let waits_too =
+            core.spawn(async move { b.inodelk(process(2, 1), "v", true, flock(Write, 0, 0)).await.unwrap() });
+        bench.a_moment().await;
+        // Both are granted, and end before they hear of it.
+        bench.lk(process(1, 1), &fd, Set, flock(Unlock, 0, 0)).await.unwrap();
+        bench.inodelk(process(1, 1), "v", false, flock(Unlock, 0, 0)).await.unwrap();
+        assert!(!bench.dump().is_null());
+        core.abort(waits);
+        core.abort(waits_too);
+        assert!(bench.dump().is_null(), "{}", bench.dump());
+    });
+}
+
+#[test]
 fn flush_and_release_drop_what_they_should() {
     Sim::new(3).run(async |core| {
         let bench = Bench::new(&core, &[]);
