@@ -9,6 +9,8 @@ pub static TRANSLATORS: &[&TranslatorType] = &[
     &debug::error_gen::TYPE,
     &debug::io_stats::TYPE,
     &debug::trace::TYPE,
+    &features::locks::TYPE,
+    &features::locks::TYPE_BY_OLD_NAME,
     &features::read_only::TYPE,
     &protocol::server::TYPE,
     &storage::posix::TYPE,

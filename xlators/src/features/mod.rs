@@ -1,3 +1,4 @@
 //! GlusterFS's `features/` translators.
 
+pub mod locks;
 pub mod read_only;

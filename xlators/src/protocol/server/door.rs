@@ -57,6 +57,7 @@ pub(super) struct Door {
 pub fn install(graph: &Rc<Graph>) {
     DOOR.set(Door::new(graph).map(Rc::new));
     if let Some(door) = installed() {
+        door.carry_upcalls();
         let core = door.core.clone();
         core.spawn(door.look_after());
     }
@@ -148,11 +149,6 @@ impl Door {
             .map(|(_, connection)| connection)
             .find(|known| known.client == client)
             .cloned()
-    }
-
-    /// Connections of this core.
-    pub(super) fn len(&self) -> usize {
-        self.connections.borrow().len()
     }
 
     /// Closes all connections: requests under way are answered.

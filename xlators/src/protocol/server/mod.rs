@@ -27,6 +27,7 @@
 //! | [`gate`] | room |
 //! | [`handshake`], [`auth`], [`volfile`] | who may, and what clients are told |
 //! | [`dispatch`] | from calls to fops and back |
+//! | [`upcalls`] | what layers tell clients |
 //! | [`stats`] | counters of a client |
 
 mod auth;
@@ -42,6 +43,7 @@ mod outbox;
 mod shared;
 mod signal;
 mod stats;
+mod upcalls;
 mod volfile;
 
 #[cfg(test)]
