@@ -13,4 +13,5 @@ mod crash;
 mod handover;
 mod mount;
 mod pjdfstest;
+mod serve;
 mod stress;

@@ -2,11 +2,13 @@
 
 mod kiln;
 mod scratch;
+mod serve;
 mod stock;
 mod tree;
 
-pub use kiln::{KilnMount, kiln};
+pub use kiln::{KilnMount, kiln, signal};
 pub use scratch::{Image, Scratch};
+pub use serve::{KilnServer, StockClient, free_port};
 pub use stock::StockMount;
 pub use tree::Tree;
 

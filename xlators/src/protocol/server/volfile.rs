@@ -65,7 +65,15 @@ pub(super) fn client_volfile(serving: &Serving, volume: &str, local: &Address) -
             [("transport-type", "tcp"), ("remote-host", host.as_str()), ("remote-port", port.as_str())]
                 .to_vec()
         }
-        _ => [("transport-type", "unix"), ("transport.socket.connect-path", host.as_str())].to_vec(),
+        _ => {
+            // The client insists on a host, and goes to the path.
+            [
+                ("transport-type", "unix"),
+                ("transport.socket.connect-path", host.as_str()),
+                ("remote-host", "localhost"),
+            ]
+            .to_vec()
+        }
     };
     let common = [
         ("transport.address-family", family),
