@@ -11,6 +11,7 @@ mod bad_input;
 mod check;
 mod crash;
 mod handover;
+mod hostile;
 mod mount;
 mod pjdfstest;
 mod serve;

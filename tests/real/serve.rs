@@ -219,6 +219,35 @@ fn gfapi_and_qemu() {
     server.stop();
 }
 
+/// Runs a script where nobody else listens: libgfapi's fio goes to GlusterFS's own port.
+fn in_own_network(dir: &Path, script: &str) -> String {
+    let script = format!("ip link set lo up\n{script}");
+    run(Command::new("unshare")
+        .args(["--net", "bash", "-euo", "pipefail", "-c", &script])
+        .current_dir(dir)
+        .env("KILN", env!("CARGO_BIN_EXE_kiln")))
+}
+
+#[test]
+fn fio_by_gfapi_on_the_standard_port() {
+    let scratch = Scratch::new();
+    in_own_network(
+        scratch.path(),
+        r#"
+        "$KILN" serve --brick brick --name vol --listen 24007 --listen 49152 --control-socket x.sock > kiln.log 2>&1 & pid=$!
+        trap 'kill -9 $pid 2>/dev/null || true' EXIT
+        for _ in $(seq 100); do grep -q 'serving after' kiln.log && break; sleep 0.1; done
+        common="--volume=vol --brick=127.0.0.1 --size=16m --bs=4k --verify=crc32c --verify_fatal=1"
+        timeout 100 fio --name=job --ioengine=gfapi $common --rw=randwrite > fio1.log 2>&1 || { cat fio1.log; exit 1; }
+        timeout 100 fio --name=job --ioengine=gfapi_async $common --iodepth=16 --rw=randwrite > fio2.log 2>&1 || { cat fio2.log; exit 1; }
+        timeout 100 fio --name=job --ioengine=gfapi_async $common --iodepth=16 --rw=randrw --bs=64k > fio3.log 2>&1 || { cat fio3.log; exit 1; }
+        grep -q 'err= 0' fio1.log; grep -q 'err= 0' fio2.log; grep -q 'err= 0' fio3.log
+        kill $pid; wait $pid
+        "#,
+    );
+    run(kiln().arg("check").arg(scratch.brick()));
+}
+
 #[test]
 fn who_may_is_decided_as_by_glusterfsd() {
     let scratch = Scratch::new();

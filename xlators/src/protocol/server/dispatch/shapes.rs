@@ -31,7 +31,9 @@ macro_rules! failures {
     ($($rsp:ident)*) => {
         $(impl Rsp for $rsp {
             fn failed(op_errno: i32, xdata: Xdata) -> Self {
-                Self { op_ret: -1, op_errno, xdata, ..Self::default() }
+                let mut rsp = Self::default();
+                (rsp.op_ret, rsp.op_errno, rsp.xdata) = (-1, op_errno, xdata);
+                rsp
             }
         })*
     };
