@@ -34,6 +34,12 @@ pub enum Want {
 }
 
 impl Want {
+    /// Whether it stays, once granted, until somebody releases it.
+    #[must_use]
+    pub const fn is_lock(&self) -> bool {
+        !matches!(self, Self::Io(_) | Self::Remove(_))
+    }
+
     /// Whose request it is.
     #[must_use]
     pub const fn client(&self) -> u64 {
