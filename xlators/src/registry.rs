@@ -12,6 +12,7 @@ pub static TRANSLATORS: &[&TranslatorType] = &[
     &features::locks::TYPE,
     &features::locks::TYPE_BY_OLD_NAME,
     &features::read_only::TYPE,
+    &features::upcall::TYPE,
     &storage::posix::TYPE,
     &system::posix_acl::TYPE,
     &system::posix_acl::TYPE_BY_FOLDER,

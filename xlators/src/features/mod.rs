@@ -2,3 +2,4 @@
 
 pub mod locks;
 pub mod read_only;
+pub mod upcall;
