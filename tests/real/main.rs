@@ -11,6 +11,7 @@ mod bad_input;
 mod check;
 mod crash;
 mod handover;
+mod locks;
 mod mount;
 mod pjdfstest;
 mod stress;
