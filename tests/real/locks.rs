@@ -164,5 +164,5 @@ fn a_dump_names_the_holder_and_an_administrator_clears_it() {
 }
 
 fn try_exclusive(path: &Path) -> bool {
-    flock(&fs::File::open(path).unwrap(), FlockOperation::NonBlockingLockExclusive).is_ok()
+    flock(fs::File::open(path).unwrap(), FlockOperation::NonBlockingLockExclusive).is_ok()
 }

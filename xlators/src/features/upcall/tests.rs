@@ -147,3 +147,61 @@ fn extended_attributes_count_when_clients_cache_them() {
         assert_eq!(bench.rig.top().ipc(&call, req).await.unwrap_err().errno, Errno::INVAL);
     });
 }
+
+/// Clients on three cores, objects owned by any of them: whoever used an object hears of every change by another.
+#[test]
+fn cores_tell_each_others_clients() {
+    use std::sync::Mutex;
+
+    use crate::graph::{Blueprint, Graph};
+    use crate::testing::Brick;
+    use crate::volfile::{Node, Volfile};
+
+    const CORES: usize = 3;
+    let nodes = vec![
+        Node::new("leaf", "testing/leaf", &[], &[]),
+        Node::new("upcall", "features/upcall", ON, &["leaf"]),
+    ];
+    let volfile = Volfile { nodes };
+    for seed in 0..20 {
+        let shared: Mutex<Option<Arc<Blueprint>>> = Mutex::new(None);
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        Sim::new(seed).run_cores(CORES, |core| {
+            let blueprint = shared
+                .lock()
+                .unwrap()
+                .get_or_insert_with(|| Blueprint::new(&volfile, core.sys(), CORES).unwrap())
+                .clone();
+            let brick: Arc<Brick> = Arc::clone(&blueprint.layers()[0].shared).downcast().unwrap();
+            (1..5).for_each(|byte| brick.put(gfid(byte), IaType::Regular, 0o644, 0, 0));
+            let graph = Graph::new(&blueprint, &core).unwrap();
+            let sink = Arc::clone(&heard);
+            graph.on_upcall(move |upcall| sink.lock().unwrap().push((upcall.client, upcall.gfid)));
+            async move {
+                let who = core.id() as u64;
+                let call = |fop| {
+                    let spec = crate::call::CallSpec::internal(fop, Gfid::ROOT);
+                    graph.begin(crate::call::CallSpec { caller: client(who), ..spec })
+                };
+                core.sleep(Duration::from_millis(1)).await;
+                for byte in 1..5 {
+                    let (call, loc) = (call(Fop::Lookup), Loc::object(gfid(byte)));
+                    graph.top().lookup(&call, request::Lookup { loc, xdata: Xdata::NONE }).await.unwrap();
+                }
+                core.sleep(Duration::from_millis(1)).await;
+                for byte in 1..5 {
+                    let (call, fd) = (call(Fop::Writev), Fd::file(gfid(byte), 2, 1));
+                    let data = Buf::from_slice(b"x");
+                    let req = request::Writev { fd, data, offset: 0, flags: 0, xdata: Xdata::NONE };
+                    graph.top().writev(&call, req).await.unwrap();
+                }
+                core.sleep(Duration::from_millis(1)).await;
+            }
+        });
+        let mut heard = heard.lock().unwrap().clone();
+        heard.sort_unstable();
+        let expected: Vec<_> =
+            (0..3).flat_map(|who| (1..5).flat_map(move |byte| [(who, gfid(byte)); 2])).collect();
+        assert_eq!(heard, expected, "seed {seed}");
+    }
+}
