@@ -11,7 +11,6 @@ pub static TRANSLATORS: &[&TranslatorType] = &[
     &debug::trace::TYPE,
     &features::barrier::TYPE,
     &features::locks::TYPE,
-    &features::locks::TYPE_BY_OLD_NAME,
     &features::read_only::TYPE,
     &features::upcall::TYPE,
     &performance::io_threads::TYPE,

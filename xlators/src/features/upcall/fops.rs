@@ -104,7 +104,8 @@ fn attributes(valid: request::SetAttrValid) -> Stale {
     if valid.contains(request::SetAttrValid::MODE) { ATTRIBUTES | Stale::XATTR } else { ATTRIBUTES }
 }
 
-/// Each row: a fop, what to keep of its request before it goes on, and what to do when it has succeeded.
+/// Each row: a fop, what to do, and to keep of its request, before it goes on, and what to do when it has succeeded. A use
+/// is announced before, where the object is known: a change that comes right after the answer must find its client.
 macro_rules! watch {
     ($($variant:ident $method:ident $reply:ident ($s:ident, $call:ident, $req:ident) $kept:expr => $name:pat_param, $answer:ident $after:block)*) => {
         impl Fops for Upcall {
@@ -142,19 +143,19 @@ macro_rules! watch {
 }
 
 watch! {
-    Lookup lookup Lookup (s, call, req) () => (), found { s.used(call, found.iatt.gfid); }
-    Stat stat Attr (s, call, req) () => (), found { s.used(call, found.iatt.gfid); }
-    Fstat fstat Attr (s, call, req) req.fd.gfid() => gfid, found { s.used(call, gfid); }
-    Access access Done (s, call, req) req.loc.gfid => gfid, done { s.used(call, gfid); }
-    Readlink readlink Readlink (s, call, req) req.loc.gfid => gfid, done { s.used(call, gfid); }
-    Getxattr getxattr Xattrs (s, call, req) req.loc.gfid => gfid, done { s.used(call, gfid); }
-    Fgetxattr fgetxattr Xattrs (s, call, req) req.fd.gfid() => gfid, done { s.used(call, gfid); }
-    Open open Done (s, call, req) req.fd.gfid() => gfid, done { s.used(call, gfid); }
-    Opendir opendir Done (s, call, req) req.fd.gfid() => gfid, done { s.used(call, gfid); }
-    Readv readv Read (s, call, req) req.fd.gfid() => gfid, done { s.used(call, gfid); }
-    Seek seek Seek (s, call, req) req.fd.gfid() => gfid, done { s.used(call, gfid); }
-    Lk lk Lk (s, call, req) req.fd.gfid() => gfid, done { s.used(call, gfid); }
-    Readdir readdir Entries (s, call, req) req.fd.gfid() => gfid, done { s.used(call, gfid); }
+    Lookup lookup Lookup (s, call, req) s.used(call, req.loc.gfid) => (), found { s.used(call, found.iatt.gfid); }
+    Stat stat Attr (s, call, req) s.used(call, req.loc.gfid) => (), found { s.used(call, found.iatt.gfid); }
+    Fstat fstat Attr (s, call, req) s.used(call, req.fd.gfid()) => (), done {}
+    Access access Done (s, call, req) s.used(call, req.loc.gfid) => (), done {}
+    Readlink readlink Readlink (s, call, req) s.used(call, req.loc.gfid) => (), done {}
+    Getxattr getxattr Xattrs (s, call, req) s.used(call, req.loc.gfid) => (), done {}
+    Fgetxattr fgetxattr Xattrs (s, call, req) s.used(call, req.fd.gfid()) => (), done {}
+    Open open Done (s, call, req) s.used(call, req.fd.gfid()) => (), done {}
+    Opendir opendir Done (s, call, req) s.used(call, req.fd.gfid()) => (), done {}
+    Readv readv Read (s, call, req) s.used(call, req.fd.gfid()) => (), done {}
+    Seek seek Seek (s, call, req) s.used(call, req.fd.gfid()) => (), done {}
+    Lk lk Lk (s, call, req) s.used(call, req.fd.gfid()) => (), done {}
+    Readdir readdir Entries (s, call, req) s.used(call, req.fd.gfid()) => (), done {}
     Readdirp readdirp Entries (s, call, req) req.fd.gfid() => gfid, done {
         s.used(call, gfid);
         done.entries.iter().for_each(|entry| s.used(call, entry.iatt.gfid));
