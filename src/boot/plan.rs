@@ -169,7 +169,7 @@ pub fn mount_config(args: &MountArgs, mountpoint: PathBuf, source: &Source) -> M
     let fuse = &args.fuse;
     MountConfig {
         fsname: source.path().display().to_string(),
-        session_threads: usize::from(fuse.session_threads),
+        transport: fuse.transport.into(),
         allow_other: fuse.allow_other || (rustix::process::geteuid().is_root() && !fuse.no_allow_other),
         read_only: args.read_only,
         suid: fuse.suid,
@@ -189,6 +189,11 @@ pub fn mount_config(args: &MountArgs, mountpoint: PathBuf, source: &Source) -> M
 /// How long requests have when the brick is stopped.
 pub fn drain(args: &MountArgs) -> Duration {
     Duration::from_secs(args.engine.drain)
+}
+
+/// How long a failed brick lives on.
+pub fn failure_grace(args: &MountArgs) -> Duration {
+    Duration::from_secs(args.engine.failure_grace)
 }
 
 /// Where a daemon logs when nobody says so.
