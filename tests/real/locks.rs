@@ -109,8 +109,13 @@ for number in range(8):
     waiter = child(lambda: fcntl.lockf(open(path, "r+b"), EX))
     time.sleep(0.05)
     assert os.waitpid(waiter, os.WNOHANG) == (0, 0)
+    # One more, who is killed while it waits: it ends at once, and nothing of it is left.
+    impatient = child(lambda: fcntl.lockf(open(path, "r+b"), EX))
+    time.sleep(0.05)
+    os.kill(impatient, signal.SIGKILL); os.waitpid(impatient, 0)
     os.kill(victim, signal.SIGKILL); os.waitpid(victim, 0)
     join(waiter)
+    join(child(free))
     f.close()
 
 # A counter that many processes raise, each time under the lock of its file.
