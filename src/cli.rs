@@ -1,8 +1,10 @@
 //! The command line. Everything that `--help`, the man pages and the shell completions say stands here.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use kiln_uring::net::Address;
 use kiln_xlators::mount::fuse::Transport;
 
 /// A GlusterFS brick for NVMe servers.
@@ -14,6 +16,7 @@ use kiln_xlators::mount::fuse::Transport;
     max_term_width = 100,
     after_help = "Examples:\n  \
         kiln mount --brick /srv/brick /mnt          serve a directory on a mount point\n  \
+        kiln serve --brick /srv/brick --name vol    serve it to GlusterFS's clients\n  \
         kiln stats                                  what it does: operations, latencies, bytes\n  \
         kiln volfile check brick.vol                find every mistake of a volfile\n\n\
         `kiln COMMAND --help` has more."
@@ -31,6 +34,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve a brick on a mount point, in the foreground or as a daemon
     Mount(Box<MountArgs>),
+    /// Serve a brick to GlusterFS's clients over the network
+    Serve(Box<ServeArgs>),
     /// Check, draw, and explain volfiles
     Volfile {
         #[command(subcommand)]
@@ -206,6 +211,67 @@ pub struct MountArgs {
     pub fuse: FuseArgs,
 }
 
+/// Where `kiln serve --brick` listens when nobody says so: GlusterFS's management port, at which clients look for volfiles.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 24_007);
+
+/// `kiln serve`
+#[derive(Debug, Args)]
+#[command(
+    group = ArgGroup::new("source").required(true).args(["brick", "volfile"]),
+    after_help = "`kiln serve --help` has examples, signals, and exit statuses.",
+    after_long_help = SERVE_LONG_HELP,
+)]
+pub struct ServeArgs {
+    /// Serve this directory with the usual layers: storage/posix, features/access-control, features/locks, debug/io-stats
+    #[arg(long, value_name = "DIR")]
+    pub brick: Option<PathBuf>,
+    /// Serve the graph that this volfile describes, with a protocol/server on top
+    #[arg(long, value_name = "FILE")]
+    pub volfile: Option<PathBuf>,
+    /// Where to listen, as often as you like: ADDRESS:PORT, [ADDRESS]:PORT for IPv6, PORT for all addresses of IPv4, or
+    /// the path of a unix socket; port 0 is one that is free [default: 24007, or what the volfile says]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    pub listen: Vec<Address>,
+    /// Make a brick of a directory that has files but was never one; an empty directory needs no such word
+    #[arg(long, conflicts_with = "volfile")]
+    pub init: bool,
+    /// Refuse every change
+    #[arg(long, conflicts_with = "volfile")]
+    pub read_only: bool,
+    /// No POSIX ACLs, and no checks of modes beyond what clients do
+    #[arg(long, conflicts_with = "volfile")]
+    pub no_acl: bool,
+
+    /// Name of the volume that clients mount, and of this brick for `kiln stats` and the log [default: from the path of the
+    /// brick or volfile]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Where the control socket goes [default: NAME.sock in /run/kiln, or in $XDG_RUNTIME_DIR/kiln for users]
+    #[arg(long, value_name = "PATH")]
+    pub control_socket: Option<PathBuf>,
+    /// Go into the background once it serves
+    #[arg(long)]
+    pub daemon: bool,
+    #[command(flatten)]
+    pub log: LogArgs,
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
+/// What `kiln serve --help` ends with.
+const SERVE_LONG_HELP: &str = concat!(
+    "Examples:\n",
+    "  kiln serve --brick /srv/brick --name vol        then: mount -t glusterfs HOST:/vol /mnt\n",
+    "  kiln serve --brick /srv/brick --listen 127.0.0.1:24007 --listen '[::1]:24007'\n",
+    "  kiln serve --volfile brick.vol --cores 2        what glusterfsd -f brick.vol serves\n\n",
+    "Clients that know the volume by its name ask for a volfile at the addresses that this listens at, and get one; clients\n",
+    "with a volfile of their own need no name. With a volfile, its options say who may connect; without, everybody may.\n\n",
+    "Signals:\n",
+    "  SIGTERM, SIGINT  let requests end and stop; a second one stops at once\n",
+    "  SIGHUP           read the volfile again and open the log file again\n\n",
+    crate::exit_status_help!()
+);
+
 /// What `kiln mount --help` ends with.
 const MOUNT_LONG_HELP: &str = concat!(
     "Examples:\n",
@@ -369,6 +435,20 @@ pub struct DumpArgs {
     pub json: bool,
 }
 
+fn address(text: &str) -> Result<Address, String> {
+    if text.contains('/') {
+        return Ok(Address::Unix(text.into()));
+    }
+    if let Ok(port) = text.trim_start_matches(['*', ':']).parse::<u16>() {
+        return Ok(Address::Ip(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)));
+    }
+    let text = text.replacen("localhost:", "127.0.0.1:", 1);
+    text.parse().map(Address::Ip).map_err(|_| {
+        "an address with a port such as 127.0.0.1:24007 or [::]:24007, a port, or the path of a socket"
+            .to_owned()
+    })
+}
+
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if (0.0..=31_536_000.0).contains(&value) => Ok(value),
@@ -392,6 +472,17 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn addresses_are_read() {
+        let text = |given: &str| address(given).map(|address| address.to_string());
+        assert_eq!(text("127.0.0.1:5").unwrap(), "127.0.0.1:5");
+        assert_eq!(text("[::]:24007").unwrap(), "[::]:24007");
+        assert_eq!(text("24007").unwrap(), "0.0.0.0:24007");
+        assert_eq!(text("*:0").unwrap(), "0.0.0.0:0");
+        assert_eq!(text("/run/x.sock").unwrap(), "/run/x.sock");
+        assert!(text("somewhere").is_err() && text("1.2.3.4").is_err() && text("").is_err());
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub enum Exit {
     CutOff = 8,
     /// `kiln check` has found something that is wrong (still).
     Findings = 9,
+    /// The addresses that clients are served at.
+    Listen = 10,
     /// A core's thread died: a bug. The rest of the process cannot serve without it.
     CoreLost = 70,
 }
@@ -44,6 +46,7 @@ Exit status:
    7  control socket: no such brick runs here, or one of that name is already running
    8  stopped by force, or requests had to be cut off
    9  `kiln check` found something that is wrong and was not repaired
+  10  clients cannot be served: an address is in use or no address of this machine
   70  a thread that serves requests died, which is a bug in Kiln"
     };
 }

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     let detached = cli.detached;
     let done = match cli.command {
         Command::Mount(args) => cmd::mount::run(&args, detached),
+        Command::Serve(args) => cmd::serve::run(&args, detached),
         Command::Volfile { command } => match command {
             VolfileCommand::Check { files } => cmd::volfile::check(&files),
             VolfileCommand::Show { file, format, output } => {

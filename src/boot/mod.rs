@@ -16,17 +16,19 @@ mod daemon;
 mod failing;
 mod limits;
 mod plan;
+pub mod serve;
 mod signals;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use kiln_uring::host;
+use kiln_uring::{EngineConfig, Sys, host};
 use kiln_xlators::graph::Blueprint;
 use kiln_xlators::mount::fuse::{self, Mount, MountError, Unmounted};
+use kiln_xlators::volfile::Volfile;
 
-use crate::cli::MountArgs;
+use crate::cli::{LogArgs, MountArgs};
 use crate::control::gather;
 use crate::control::place::Claim;
 use crate::control::protocol::About;
@@ -36,7 +38,7 @@ use crate::failure::{Failure, Outcome};
 use crate::logging::{self, Log};
 use brick::BrickDir;
 use cores::{Cores, Hooks};
-use plan::Source;
+use plan::{Source, Wanted};
 use signals::Event;
 
 pub use plan::print_findings;
@@ -54,21 +56,13 @@ pub fn abandon_mount() {
 
 /// `kiln mount`: returns when the brick has been stopped.
 pub fn run(args: &MountArgs, detached: bool) -> Outcome {
-    let source = Source::of(args)?;
-    let (name, socket) = plan::name_and_socket(args, &source)?;
+    let source = Source::of(args.brick.as_deref(), args.volfile.as_deref())?;
+    let (name, socket) =
+        plan::name_and_socket(args.name.as_deref(), args.control_socket.as_deref(), &source)?;
     if args.daemon && !detached {
         return daemon::launch();
     }
-    let log_file = match &args.log.log_file {
-        None if detached => Some(plan::daemon_log(&name)),
-        given => given.as_ref().and_then(|path| std::path::absolute(path).ok()),
-    };
-    let log = Log::start(&args.log, log_file)?;
-    logging::log_panics();
-    if detached {
-        daemon::detach();
-    }
-    limits::raise();
+    let log = settle(&args.log, &name, detached)?;
     // First of all, so that a Ctrl-C from here on undoes what has been done.
     let (events, inbox) = signals::catch()?;
     let running = Running::start(args, &source, name, &socket)?;
@@ -86,12 +80,12 @@ pub fn run(args: &MountArgs, detached: bool) -> Outcome {
         let failure = Failure::new(Exit::Mount, "the mount cannot be watched").because(&error);
         return running.stop().and(Err(failure));
     }
-    let mut inbox = failing::Inbox::new(inbox, plan::failure_grace(args));
+    let mut inbox = failing::Inbox::new(inbox, plan::failure_grace(&args.engine));
     while let Some(event) = inbox.next() {
         match event {
             Event::Reload => {
                 log.reopen();
-                running.reload(&source);
+                reload(&source, &running.cores);
             }
             Event::Stop(signal) => {
                 tracing::info!(signal, "stopping");
@@ -110,6 +104,59 @@ pub fn run(args: &MountArgs, detached: bool) -> Outcome {
         tracing::warn!("the end of the failed brick: {worse}");
     }
     Err(failure)
+}
+
+/// Makes the process what a server is: logs, its own session for a daemon, high limits.
+fn settle(args: &LogArgs, name: &str, detached: bool) -> Outcome<Log> {
+    let log_file = match &args.log_file {
+        None if detached => Some(plan::daemon_log(name)),
+        given => given.as_ref().and_then(|path| std::path::absolute(path).ok()),
+    };
+    let log = Log::start(args, log_file)?;
+    logging::log_panics();
+    if detached {
+        daemon::detach();
+    }
+    limits::raise();
+    Ok(log)
+}
+
+/// Opens the layers of a graph and starts the cores with it. A directory that became a brick just now stays one.
+fn open_graph(
+    volfile: &Volfile,
+    brick: Option<&mut BrickDir>,
+    engine: EngineConfig,
+    sys: Arc<dyn Sys>,
+    hooks: Hooks,
+) -> Outcome<(Arc<Blueprint>, Cores)> {
+    let blueprint = Blueprint::new(volfile, &sys, engine.cores).map_err(|error| {
+        Failure::new(Exit::Brick, "a layer of the graph refused to start").because(&error)
+    })?;
+    if let Some(brick) = brick {
+        brick.keep();
+    }
+    let cores = Cores::start(engine, sys, Arc::clone(&blueprint), hooks)?;
+    Ok((blueprint, cores))
+}
+
+/// Stops the cores again, because of `failure`.
+fn undo(cores: Cores, failure: Failure) -> Failure {
+    match cores.stop(Duration::ZERO) {
+        Ok(_) => failure,
+        Err(worse) => worse,
+    }
+}
+
+/// Reads the volfile again. Whatever is wrong with it, the brick goes on with what it has.
+fn reload(source: &Source, cores: &Cores) {
+    let Source::Volfile(path) = source else {
+        tracing::info!("no volfile to read again; the log file is open anew");
+        return;
+    };
+    match plan::reload_volfile(path).and_then(|volfile| cores.reconfigure(&volfile)) {
+        Ok(()) => tracing::info!("the options of {} are in force", path.display()),
+        Err(reason) => tracing::error!("{} is not taken over: {}", path.display(), reason),
+    }
 }
 
 /// A brick that serves.
@@ -140,31 +187,16 @@ impl Running {
                 let mountpoint = plan::mountpoint(args, Some(&resolved))?;
                 check_mount(&mountpoint)?;
                 let brick = BrickDir::open(dir, args.init, &sys)?;
-                (plan::embedded(&brick, args)?, Some(brick), mountpoint)
+                let wanted = Wanted { read_only: args.read_only, acl: !args.fuse.no_acl, served: false };
+                (plan::embedded(&brick, wanted)?, Some(brick), mountpoint)
             }
         };
         check_mount(&mountpoint)?;
         // … and a fresh directory goes back to what it was unless this one passes.
-        let config = plan::engine_config(args);
-        let count = if config.cores == 0 { available_cpus() } else { config.cores };
-        let blueprint = Blueprint::new(&volfile, &sys, count).map_err(|error| {
-            Failure::new(Exit::Brick, "a layer of the graph refused to start").because(&error)
-        })?;
-        if let Some(brick) = &mut brick {
-            brick.keep();
-        }
+        let config = plan::engine_config(&args.engine);
         let hooks = Hooks { install: fuse::install, uninstall: fuse::uninstall };
-        let cores = Cores::start(
-            kiln_uring::EngineConfig { cores: count, ..config },
-            sys,
-            Arc::clone(&blueprint),
-            hooks,
-        )?;
-        let drain = plan::drain(args);
-        let undo = |cores: Cores, failure: Failure| match cores.stop(Duration::ZERO) {
-            Ok(_) => failure,
-            Err(worse) => worse,
-        };
+        let (blueprint, cores) = open_graph(&volfile, brick.as_mut(), config, sys, hooks)?;
+        let drain = plan::drain(&args.engine);
         let listener = match claim.listen() {
             Ok(listener) => listener,
             Err(failure) => return Err(undo(cores, failure)),
@@ -208,18 +240,6 @@ impl Running {
             began.elapsed().as_millis()
         );
         Ok(running)
-    }
-
-    /// Reads the volfile again. Whatever is wrong with it, the brick goes on with what it has.
-    fn reload(&self, source: &Source) {
-        let Source::Volfile(path) = source else {
-            tracing::info!("no volfile to read again; the log file is open anew");
-            return;
-        };
-        match plan::reload_volfile(path).and_then(|volfile| self.cores.reconfigure(&volfile)) {
-            Ok(()) => tracing::info!("the options of {} are in force", path.display()),
-            Err(reason) => tracing::error!("{} is not taken over: {}", path.display(), reason),
-        }
     }
 
     fn stop(self) -> Outcome {
@@ -272,8 +292,4 @@ fn tables_of(mount: Mount) -> Box<dyn Fn() -> serde_json::Value + Send + Sync> {
 
 fn mount_failed(error: &(dyn std::error::Error + 'static)) -> Failure {
     Failure::new(Exit::Mount, "the mount failed").because(error)
-}
-
-fn available_cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

@@ -10,7 +10,7 @@ use kiln_xlators::mount::fuse::MountConfig;
 use kiln_xlators::volfile::{self, Embedded, Report, Severity, Style, Volfile};
 
 use super::brick::BrickDir;
-use crate::cli::MountArgs;
+use crate::cli::{EngineArgs, MountArgs};
 use crate::control::place;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
@@ -26,14 +26,14 @@ pub enum Source {
 
 impl Source {
     /// From the command line, of which clap has made sure that it names exactly one.
-    pub fn of(args: &MountArgs) -> Outcome<Self> {
+    pub fn of(brick: Option<&Path>, volfile: Option<&Path>) -> Outcome<Self> {
         let absolute = |path: &Path| {
             std::path::absolute(path).map_err(|error| {
                 Failure::new(Exit::Usage, format!("the path {} cannot be used", path.display()))
                     .because(&error)
             })
         };
-        match (&args.brick, &args.volfile) {
+        match (brick, volfile) {
             (Some(dir), _) => absolute(dir).map(Self::Brick),
             (None, Some(file)) => absolute(file).map(Self::Volfile),
             (None, None) => Err(Failure::new(Exit::Usage, "neither --brick nor --volfile is given")),
@@ -49,15 +49,19 @@ impl Source {
 }
 
 /// The name of the brick and its control socket.
-pub fn name_and_socket(args: &MountArgs, source: &Source) -> Outcome<(String, PathBuf)> {
-    let name = match &args.name {
+pub fn name_and_socket(
+    name: Option<&str>,
+    socket: Option<&Path>,
+    source: &Source,
+) -> Outcome<(String, PathBuf)> {
+    let name = match name {
         Some(name) => {
             place::check_name(name)?;
-            name.clone()
+            name.to_owned()
         }
         None => place::name_from(source.path()),
     };
-    let socket = match &args.control_socket {
+    let socket = match socket {
         Some(path) => std::path::absolute(path).map_err(|error| {
             Failure::new(Exit::Usage, format!("the path {} cannot be used", path.display())).because(&error)
         })?,
@@ -105,21 +109,28 @@ pub fn print_findings(report: &Report) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
+/// What a graph over a brick directory is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Refuse every change.
+    pub read_only: bool,
+    /// Check POSIX ACLs and modes.
+    pub acl: bool,
+    /// For clients of the network.
+    pub served: bool,
+}
+
 /// The graph over `brick`.
-pub fn embedded(brick: &BrickDir, args: &MountArgs) -> Outcome<Volfile> {
+pub fn embedded(brick: &BrickDir, wanted: Wanted) -> Outcome<Volfile> {
     let Some(directory) = brick.path().to_str() else {
         let what = format!("the path of the brick, {}, is not UTF-8 text", brick.path().display());
         return Err(Failure::new(Exit::Brick, what)
             .next("Rename the directory, or make a bind mount with another name."));
     };
     let volume_id = brick.volume_id().to_string();
-    let graph = Embedded {
-        directory,
-        volume_id: Some(&volume_id),
-        read_only: args.read_only,
-        acl: !args.fuse.no_acl,
-    };
-    Ok(graph.volfile())
+    let graph =
+        Embedded { directory, volume_id: Some(&volume_id), read_only: wanted.read_only, acl: wanted.acl };
+    Ok(if wanted.served { graph.served() } else { graph.volfile() })
 }
 
 /// The mount point, which must not be inside the brick nor around it: a request that comes back to the mount while it is being
@@ -155,11 +166,15 @@ pub fn bricks_of(volfile: &Volfile) -> impl Iterator<Item = PathBuf> {
 }
 
 /// The engine.
-pub fn engine_config(args: &MountArgs) -> EngineConfig {
+pub fn engine_config(args: &EngineArgs) -> EngineConfig {
+    let cores = match args.cores {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        cores => usize::from(cores),
+    };
     EngineConfig {
-        cores: usize::from(args.engine.cores),
-        pin: !args.engine.no_pin,
-        spin: Duration::from_micros(args.engine.spin),
+        cores,
+        pin: !args.no_pin,
+        spin: Duration::from_micros(args.spin),
         ..EngineConfig::default()
     }
 }
@@ -181,19 +196,19 @@ pub fn mount_config(args: &MountArgs, mountpoint: PathBuf, source: &Source) -> M
         keep_cache: fuse.keep_cache,
         writeback: fuse.writeback,
         acl: !fuse.no_acl,
-        drain: drain(args),
+        drain: drain(&args.engine),
         ..MountConfig::new(mountpoint)
     }
 }
 
 /// How long requests have when the brick is stopped.
-pub fn drain(args: &MountArgs) -> Duration {
-    Duration::from_secs(args.engine.drain)
+pub const fn drain(args: &EngineArgs) -> Duration {
+    Duration::from_secs(args.drain)
 }
 
 /// How long a failed brick lives on.
-pub fn failure_grace(args: &MountArgs) -> Duration {
-    Duration::from_secs(args.engine.failure_grace)
+pub const fn failure_grace(args: &EngineArgs) -> Duration {
+    Duration::from_secs(args.failure_grace)
 }
 
 /// Where a daemon logs when nobody says so.

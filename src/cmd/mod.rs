@@ -6,6 +6,7 @@ pub mod generate;
 pub mod load;
 pub mod mount;
 pub mod options;
+pub mod serve;
 pub mod stats;
 pub mod table;
 pub mod volfile;

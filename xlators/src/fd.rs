@@ -126,6 +126,20 @@ impl Fd {
         contexts.push((layer, context));
     }
 
+    /// The state that `layer` has hung on it, or else what `make` makes, which hangs there then. Of several cores that call
+    /// it at once all get the same.
+    pub fn context_or<T: Any + Send + Sync>(&self, layer: LayerId, make: impl FnOnce() -> T) -> Arc<T> {
+        let mut contexts = self.contexts();
+        let at = contexts.iter().position(|(owner, _)| *owner == layer);
+        if let Some(known) = at.and_then(|at| Arc::clone(&contexts[at].1).downcast().ok()) {
+            return known;
+        }
+        let made = Arc::new(make());
+        contexts.retain(|(owner, _)| *owner != layer);
+        contexts.push((layer, Arc::clone(&made) as FdContext));
+        made
+    }
+
     fn contexts(&self) -> MutexGuard<'_, Vec<(LayerId, FdContext)>> {
         self.contexts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -238,6 +252,9 @@ mod tests {
         fd.set_context(LayerId(1), Arc::new(5_u32));
         assert_eq!(fd.context::<u32>(LayerId(1)).as_deref(), Some(&5));
         assert!(fd.context::<u32>(LayerId(2)).is_none());
+        assert_eq!(*fd.context_or(LayerId(1), || 6_u32), 5);
+        assert_eq!(*fd.context_or(LayerId(2), || 7_u32), 7);
+        assert_eq!(fd.context::<u32>(LayerId(2)).as_deref(), Some(&7));
         assert!(fd.set_storage(Arc::new("first")) && !fd.set_storage(Arc::new("second")));
         assert_eq!(fd.storage::<&str>(), Some(&"first"));
     }

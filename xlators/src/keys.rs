@@ -59,6 +59,26 @@ keys! {
     POSIXLK_COUNT = c"glusterfs.posixlk-count";
     /// A lock of the name in the parent; answered by features/locks.
     PARENT_ENTRYLK = c"glusterfs.parent-entrylk";
+    /// Ask for the locks in each domain that a key with [`INODELK_DOM_PREFIX`] names.
+    MULTI_DOM_LK_COUNT = c"glusterfs.multi-dom-lk-cnt-req";
+    /// Prefix of keys that end in a domain.
+    INODELK_DOM_PREFIX = c"glusterfs.inodelk-dom-prefix:";
+    /// Of an lk: 1 for a lock that binds all, 0 for an advisory one.
+    LK_MODE = c"glusterfs.lk.lkmode";
+    /// Of a lock request: what the client calls itself.
+    CONNECTION_ID = c"connection-id";
+    /// Virtual attribute of a descriptor: its locks, to be taken over by another descriptor.
+    LOCKINFO = c"trusted.glusterfs.lockinfo";
+    /// Prefix of virtual attributes: clears locks.
+    CLEAR_LOCKS_PREFIX = c"glusterfs.clrlk";
+    /// Prefix of virtual attributes: ends waits of the caller's own process.
+    INTERRUPT_LOCKS_PREFIX = c"glusterfs.intrlk";
+    /// Virtual attribute of setxattr: no lock of the object changes from now on.
+    META_LOCK = c"glusterfs.lock-migration-meta-lock";
+    /// Virtual attribute of setxattr: locks change again.
+    META_UNLOCK = c"glusterfs.lock-migration-meta-unlock";
+    /// With [`META_UNLOCK`]: the locks have moved to another brick.
+    META_STATUS = c"status";
     /// Echoed by attribute fops; unlink and rename answer with `gf_response_link_count`.
     REQUEST_LINK_COUNT = c"gf_request_link_count";
     /// Attributes after the fop.

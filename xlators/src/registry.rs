@@ -1,7 +1,7 @@
 //! Every translator that a volfile can name.
 
 use crate::translator::TranslatorType;
-use crate::{debug, features, storage, system};
+use crate::{debug, features, performance, protocol, storage, system};
 
 /// All of them, by GlusterFS's names.
 pub static TRANSLATORS: &[&TranslatorType] = &[
@@ -9,7 +9,12 @@ pub static TRANSLATORS: &[&TranslatorType] = &[
     &debug::error_gen::TYPE,
     &debug::io_stats::TYPE,
     &debug::trace::TYPE,
+    &features::barrier::TYPE,
+    &features::locks::TYPE,
     &features::read_only::TYPE,
+    &features::upcall::TYPE,
+    &performance::io_threads::TYPE,
+    &protocol::server::TYPE,
     &storage::posix::TYPE,
     &system::posix_acl::TYPE,
     &system::posix_acl::TYPE_BY_FOLDER,

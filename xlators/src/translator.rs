@@ -28,6 +28,7 @@ use crate::fop::{Fop, FopSet, reply, request};
 use crate::graph::{LayerId, Next};
 use crate::options::{OptionSpec, Options};
 use crate::types::Gfid;
+use crate::upcall::Upcalls;
 
 /// A fop under way: the future of its reply. When it is ready, the call is marked as held by the layer that wound it.
 #[must_use = "a wound fop does nothing until it is awaited"]
@@ -174,7 +175,8 @@ pub enum Event {
     ChildUp,
     /// A layer below no longer serves fops, with the reason.
     ChildDown(String),
-    /// A client is gone; its locks go with it.
+    /// A client is gone; its locks go with it. Told once, on the core that served the client, after its last fop was
+    /// answered or dropped; a layer whose state lives on owner cores passes it on.
     ClientGone(u64),
     /// The brick is about to stop; new fops will not come.
     Stopping,
@@ -270,6 +272,8 @@ pub struct InstanceContext<'a> {
     pub core: &'a Core,
     /// What [`TranslatorType::prepare`] made.
     pub shared: &'a Shared,
+    /// The way to the clients, for layers that speak first.
+    pub upcalls: &'a Upcalls,
     /// The layers below, in the order of the volfile.
     pub links: Vec<Next>,
 }

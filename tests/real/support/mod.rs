@@ -1,12 +1,16 @@
 //! What the tests share: scratch directories, Kiln mounts, stock bricks and clients, and pictures of trees to compare.
 
 mod kiln;
+pub mod peer;
 mod scratch;
+mod serve;
 mod stock;
 mod tree;
 
-pub use kiln::{KilnMount, kiln};
+pub use kiln::{KilnMount, kiln, signal};
+pub use peer::Peer;
 pub use scratch::{Image, Scratch};
+pub use serve::{KilnServer, StockClient, free_port};
 pub use stock::StockMount;
 pub use tree::Tree;
 

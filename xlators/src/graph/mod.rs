@@ -18,6 +18,7 @@ use crate::call::{Call, CallSpec, CallTable};
 use crate::fd::FdRef;
 use crate::translator::{Event, InstanceContext, Translator};
 use crate::types::Gfid;
+use crate::upcall::{Upcall, Upcalls};
 
 /// A layer's place in the graph: its index among the nodes of the volfile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,6 +36,7 @@ pub struct Graph {
     layers: Vec<Rc<dyn Translator>>,
     top: Next,
     calls: CallTable,
+    upcalls: Upcalls,
 }
 
 impl Graph {
@@ -44,6 +46,7 @@ impl Graph {
     /// The first layer that could not be made, with its reason.
     pub fn new(blueprint: &Arc<Blueprint>, core: &Core) -> Result<Rc<Self>, GraphError> {
         let mut layers: Vec<Rc<dyn Translator>> = Vec::with_capacity(blueprint.layers().len());
+        let upcalls = Upcalls::default();
         for (index, layer) in blueprint.layers().iter().enumerate() {
             let links = layer.children.iter().map(|child| Next::new(*child, &layers)).collect();
             let made = (layer.kind.instance)(InstanceContext {
@@ -52,6 +55,7 @@ impl Graph {
                 options: &layer.options(),
                 core,
                 shared: &layer.shared,
+                upcalls: &upcalls,
                 links,
             });
             layers.push(made.map_err(|reason| GraphError::new(layer, reason))?);
@@ -63,6 +67,7 @@ impl Graph {
             layers,
             top,
             calls: CallTable::default(),
+            upcalls,
         }))
     }
 
@@ -75,6 +80,12 @@ impl Graph {
     #[must_use]
     pub const fn top(&self) -> &Next {
         &self.top
+    }
+
+    /// Where fops enter that are meant for `layer` and what is below it: a server offers each of its subvolumes.
+    #[must_use]
+    pub fn entry(&self, layer: LayerId) -> Next {
+        Next::new(layer, &self.layers)
     }
 
     /// Enters a request; its fop is then wound at [`Graph::top`].
@@ -99,6 +110,11 @@ impl Graph {
     #[must_use]
     pub const fn blueprint(&self) -> &Arc<Blueprint> {
         &self.blueprint
+    }
+
+    /// Who carries this core's [upcalls](crate::upcall) to the clients. Every core needs its sink; the last one set counts.
+    pub fn on_upcall(&self, sink: impl Fn(Upcall) + 'static) {
+        self.upcalls.listen(sink);
     }
 
     /// The instances, in the order of the volfile, bottom first.

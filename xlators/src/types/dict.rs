@@ -216,6 +216,12 @@ impl Xdata {
         self.0.as_deref()
     }
 
+    /// The dictionary itself, if there is one.
+    #[must_use]
+    pub fn into_dict(self) -> Option<Dict> {
+        self.0.map(|dict| *dict)
+    }
+
     /// The dictionary, made when there was none.
     pub fn make(&mut self) -> &mut Dict {
         self.0.get_or_insert_default()

@@ -1,6 +1,6 @@
-//! The graph of `kiln mount --brick DIR`, for which nobody writes a volfile.
+//! The graph of `kiln mount --brick DIR` and `kiln serve --brick DIR`, for which nobody writes a volfile.
 
-use super::{Node, Volfile};
+use super::{Node, Spanned, Volfile};
 
 /// What a brick without volfile is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,25 @@ impl Embedded<'_> {
         let counted =
             [("count-fop-hits", "on"), ("latency-measurement", "on"), ("unique-id", self.directory)];
         add("brick-io-stats", "debug/io-stats", &counted);
+        Volfile { nodes }
+    }
+
+    /// The same with features/locks in its place, the top named as `glusterd` names a brick, by its directory, and
+    /// protocol/server on it, which lets everybody in.
+    #[must_use]
+    pub fn served(&self) -> Volfile {
+        let Volfile { mut nodes } = self.volfile();
+        let top = nodes.pop();
+        let below = |nodes: &[Node]| nodes.last().map_or_else(String::new, |node| node.name.text.clone());
+        let locked = below(&nodes);
+        nodes.push(Node::new("brick-locks", "features/locks", &[], &[&locked]));
+        nodes.extend(top.map(|top| Node {
+            name: Spanned::synthetic(self.directory),
+            subvolumes: vec![Spanned::synthetic("brick-locks")],
+            ..top
+        }));
+        let allow = format!("auth.addr.{}.allow", self.directory);
+        nodes.push(Node::new("brick-server", "protocol/server", &[(&allow, "*")], &[self.directory]));
         Volfile { nodes }
     }
 }

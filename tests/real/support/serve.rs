@@ -1,0 +1,218 @@
+//! `kiln serve`, and stock clients of it.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::kiln::{is_mounted, kiln, signal};
+use super::{Scratch, wait_for};
+
+/// A port that nobody listens at now.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A `kiln serve` in the foreground; ended when dropped.
+pub struct KilnServer {
+    child: Child,
+    log: PathBuf,
+    socket: PathBuf,
+    pub port: u16,
+}
+
+impl KilnServer {
+    /// Serves `brick` as volume `vol` at a free port of the loopback.
+    pub fn new(scratch: &Scratch, brick: &Path) -> Self {
+        Self::at(scratch, free_port(), |command| _ = command.arg("--brick").arg(brick))
+    }
+
+    /// Serves at `port` with other arguments.
+    pub fn at(scratch: &Scratch, port: u16, arguments: impl FnOnce(&mut Command)) -> Self {
+        let log = scratch.join(&format!("kiln-serve-{port}.log"));
+        let socket = scratch.join(&format!("kiln-serve-{port}.sock"));
+        let out = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let before = std::fs::metadata(&log).unwrap().len();
+        let mut command = kiln();
+        command.args(["serve", "--name", "vol", "--listen", &format!("127.0.0.1:{port}")]);
+        command.arg("--control-socket").arg(&socket);
+        arguments(&mut command);
+        let child =
+            command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap();
+        let mut server = Self { child, log, socket, port };
+        let mut ended = None;
+        wait_for("kiln to serve", Duration::from_secs(30), || {
+            ended = server.child.try_wait().unwrap();
+            ended.is_some()
+                || server.log().get(before as usize..).is_some_and(|log| log.contains("serving after"))
+        });
+        assert!(ended.is_none(), "kiln serve ended with {ended:?}:\n{}", server.log());
+        server
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Answer of its control socket.
+    pub fn dump(&self) -> String {
+        super::run(kiln().args(["dump", "--json", "--socket"]).arg(&self.socket))
+    }
+
+    /// Resident memory in KiB.
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Stops it as an operator would, and insists on a clean end.
+    pub fn stop(self) {
+        signal(self.pid(), "TERM");
+        self.ends();
+    }
+
+    /// Insists on a clean end after a signal that was sent.
+    pub fn ends(mut self) {
+        let mut status = None;
+        wait_for("kiln to end", Duration::from_secs(40), || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        assert!(status.unwrap().success(), "kiln ended with {status:?}:\n{}", self.log());
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for KilnServer {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if std::thread::panicking() {
+            let log = self.log();
+            eprintln!("--- log of kiln ---\n{}", log.get(log.len().saturating_sub(4000)..).unwrap_or(&log));
+        }
+    }
+}
+
+/// A stock FUSE client; ended when dropped.
+pub struct StockClient {
+    child: Child,
+    mnt: PathBuf,
+    log: PathBuf,
+}
+
+impl StockClient {
+    /// Mounts volume `vol` of the server at `port`, as `mount -t glusterfs` does.
+    pub fn of_volume(scratch: &Scratch, port: u16, name: &str) -> Self {
+        let server = ["--volfile-server=127.0.0.1".into(), format!("--volfile-server-port={port}")];
+        Self::start(scratch, name, |command| _ = command.args(server).arg("--volfile-id=vol"))
+    }
+
+    /// Mounts by a volfile of its own that has nothing but the protocol.
+    pub fn of_volfile(scratch: &Scratch, name: &str, options: &str) -> Self {
+        let (client, volfile) = Self::prepare(scratch, name, options);
+        Self::wait(Self::spawn(scratch, client, |command| _ = command.arg("-f").arg(volfile)))
+    }
+
+    /// The same, when the mount is expected to fail: what the client logged until it ended or `limit` was over.
+    pub fn refused(scratch: &Scratch, name: &str, options: &str, limit: Duration) -> (bool, String) {
+        let (name, volfile) = Self::prepare(scratch, name, options);
+        let mut client = Self::spawn(scratch, name, |command| _ = command.arg("-f").arg(volfile));
+        let start = std::time::Instant::now();
+        let mut ended = false;
+        while !ended && start.elapsed() < limit {
+            ended = client.child.try_wait().unwrap().is_some();
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        (ended, client.log())
+    }
+
+    fn prepare(scratch: &Scratch, name: &str, options: &str) -> (String, PathBuf) {
+        let volfile = scratch.join(&format!("{name}.vol"));
+        let text = format!("volume client\n type protocol/client\n{options}end-volume\n");
+        std::fs::write(&volfile, text).unwrap();
+        (name.to_owned(), volfile)
+    }
+
+    fn start(scratch: &Scratch, name: &str, arguments: impl FnOnce(&mut Command)) -> Self {
+        Self::wait(Self::spawn(scratch, name.to_owned(), arguments))
+    }
+
+    fn spawn(scratch: &Scratch, name: String, arguments: impl FnOnce(&mut Command)) -> Self {
+        let mnt = scratch.join(&name);
+        std::fs::create_dir_all(&mnt).unwrap();
+        let log = scratch.join(&format!("{name}.log"));
+        let mut command = Command::new("glusterfs");
+        command.args(["-N", "--acl", "-l"]).arg(&log);
+        arguments(&mut command);
+        let child = command.arg(&mnt).stdin(Stdio::null()).spawn().unwrap();
+        Self { child, mnt, log }
+    }
+
+    fn wait(self) -> Self {
+        wait_for("the stock mount", Duration::from_secs(30), || {
+            // A mount whose server does not answer keeps whoever looks at it.
+            is_mounted(&self.mnt)
+                && Command::new("timeout")
+                    .args(["2", "ls"])
+                    .arg(&self.mnt)
+                    .output()
+                    .is_ok_and(|o| o.status.success())
+        });
+        self
+    }
+
+    pub fn mnt(&self) -> &Path {
+        &self.mnt
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// `kill -9`
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let _ = Command::new("umount").arg("-l").arg(&self.mnt).output();
+    }
+}
+
+impl Drop for StockClient {
+    fn drop(&mut self) {
+        if is_mounted(&self.mnt)
+            && !Command::new("umount").arg(&self.mnt).output().is_ok_and(|o| o.status.success())
+        {
+            let _ = Command::new("umount").arg("-l").arg(&self.mnt).output();
+        }
+        signal(self.child.id(), "TERM");
+        for _ in 0..300 {
+            if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            eprintln!(
+                "--- log of the client ---\n{}",
+                log.get(log.len().saturating_sub(3000)..).unwrap_or(&log)
+            );
+        }
+    }
+}

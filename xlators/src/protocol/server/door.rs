@@ -1,0 +1,204 @@
+//! One core's side of the server: its graph, its bricks, its connections.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use kiln_uring::net::Address;
+use kiln_uring::{Core, File};
+use serde_json::{Value as Json, json};
+use slab::Slab;
+
+use super::TYPE;
+use super::connection::Connection;
+use super::gate::Gate;
+use super::intake::Intake;
+use super::shared::{Seat, Shared};
+use super::signal::{Signal, race};
+use crate::graph::{Graph, LayerId, Next};
+
+thread_local! {
+    static DOOR: RefCell<Option<Rc<Door>>> = const { RefCell::new(None) };
+}
+
+/// How often connections are looked after.
+const ROUND: Duration = Duration::from_secs(1);
+/// How long a connection may be silent before its first call.
+const GREETING: Duration = Duration::from_secs(30);
+/// How long a client may leave its replies untaken while others wait for the memory.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// At most so often a refused connection is worth a line in the log.
+const REFUSALS: Duration = Duration::from_secs(5);
+
+/// A layer that clients can be bound to.
+#[derive(Debug)]
+pub(super) struct Brick {
+    pub(super) name: String,
+    pub(super) next: Next,
+    /// The volume that it belongs to, where storage/posix is told.
+    pub(super) volume_id: Option<String>,
+}
+
+/// See the [module](self).
+pub(super) struct Door {
+    pub(super) core: Core,
+    pub(super) graph: Rc<Graph>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) bricks: Vec<Rc<Brick>>,
+    /// Memory of all connections of this core.
+    pub(super) gate: Gate,
+    connections: RefCell<Slab<Rc<Connection>>>,
+    stopping: Signal,
+}
+
+/// Makes `graph` the one that clients reach on this core, if there is a `protocol/server` in it. Call it on the core's own
+/// thread, before the server starts.
+pub fn install(graph: &Rc<Graph>) {
+    DOOR.set(Door::new(graph).map(Rc::new));
+    if let Some(door) = installed() {
+        door.carry_upcalls();
+        let core = door.core.clone();
+        core.spawn(door.look_after());
+    }
+}
+
+/// Takes the graph of this core away, before the core stops.
+pub fn uninstall() {
+    if let Some(door) = DOOR.take() {
+        door.stop();
+    }
+}
+
+pub(super) fn installed() -> Option<Rc<Door>> {
+    DOOR.with_borrow(Clone::clone)
+}
+
+impl Door {
+    fn new(graph: &Rc<Graph>) -> Option<Self> {
+        let blueprint = graph.blueprint();
+        let (_, server) =
+            blueprint.layers().iter().enumerate().rev().find(|(_, layer)| layer.kind.name == TYPE.name)?;
+        let shared: Arc<Shared> = Arc::clone(&server.shared).downcast().ok()?;
+        let bricks = server.children.iter().map(|child| {
+            Rc::new(Brick {
+                name: blueprint.name_of(*child).to_owned(),
+                next: graph.entry(*child),
+                volume_id: volume_of(graph, *child),
+            })
+        });
+        Some(Self {
+            core: graph.core().clone(),
+            bricks: bricks.collect(),
+            gate: Gate::new(usize::MAX, shared.memory_per_core),
+            shared,
+            graph: Rc::clone(graph),
+            connections: RefCell::default(),
+            stopping: Signal::default(),
+        })
+    }
+
+    /// The brick of that name.
+    pub(super) async fn stop_asked(&self) {
+        self.stopping.wait().await;
+    }
+
+    pub(super) fn brick(&self, name: &str) -> Option<&Rc<Brick>> {
+        self.bricks.iter().find(|brick| brick.name == name)
+    }
+
+    /// Serves an accepted connection.
+    pub(super) fn welcome(self: &Rc<Self>, socket: File, local: Address, seat: Seat) {
+        if self.stopping.is_set() {
+            return;
+        }
+        let stream = self.core.stream(socket);
+        // A peer that is gone already has no address.
+        let Ok(peer) = stream.peer_address() else { return };
+        let local = stream.local_address().unwrap_or(local);
+        let (receiver, sender) = stream.split();
+        let connection = Connection::new(self, peer, local, sender, seat);
+        let door = Rc::clone(self);
+        let slot = self.connections.borrow_mut().insert(Rc::clone(&connection));
+        self.core.spawn(async move {
+            let end = Rc::clone(&connection);
+            let intake = Intake::new(Rc::clone(&connection), receiver);
+            if let Ok(why) = race(Box::pin(intake.run()), end.end.wait()).await {
+                connection.finish(why);
+            }
+            connection.wind_up().await;
+            door.connections.borrow_mut().try_remove(slot);
+        });
+    }
+
+    /// Tells, now and then, that connections are turned away.
+    pub(super) fn turn_away(&self, peer: &dyn std::fmt::Display, why: &str) {
+        let now = self.core.now();
+        let mut last = self.shared.last_refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| now - last >= REFUSALS) {
+            *last = Some(now);
+            tracing::warn!("a connection from {peer} is closed: {why}");
+        }
+    }
+
+    /// The connection of a client.
+    pub(super) fn connection(&self, client: u64) -> Option<Rc<Connection>> {
+        self.connections
+            .borrow()
+            .iter()
+            .map(|(_, connection)| connection)
+            .find(|known| known.client == client)
+            .cloned()
+    }
+
+    /// Closes all connections: requests under way are answered.
+    pub(super) fn stop(&self) {
+        self.stopping.set();
+        let all: Vec<_> =
+            self.connections.borrow().iter().map(|(_, connection)| Rc::clone(connection)).collect();
+        all.iter().for_each(|connection| connection.finish("the server stops"));
+    }
+
+    /// Gives every connection the limits that are in force now.
+    pub(super) fn apply_settings(&self) {
+        let settings = self.shared.settings();
+        let all: Vec<_> =
+            self.connections.borrow().iter().map(|(_, connection)| Rc::clone(connection)).collect();
+        all.iter()
+            .for_each(|connection| connection.gate.set_limits(settings.requests, settings.client_memory));
+    }
+
+    async fn look_after(self: Rc<Self>) {
+        while race(self.stopping.wait(), self.core.sleep(ROUND)).await.is_err() {
+            let now = self.core.now();
+            let wanted = self.gate.is_wanted();
+            let all: Vec<_> =
+                self.connections.borrow().iter().map(|(_, connection)| Rc::clone(connection)).collect();
+            for connection in all {
+                if !connection.greeted.get() && now - connection.since > GREETING {
+                    connection.finish("it said nothing");
+                } else if wanted && connection.sending_for().is_some_and(|time| time > PATIENCE) {
+                    tracing::warn!(client = %connection.name(), "others wait for the memory of replies that it does not take: closing");
+                    connection.finish("it does not take its replies");
+                }
+            }
+        }
+    }
+
+    pub(super) fn to_json(&self) -> Json {
+        let in_use = self.gate.in_use();
+        let connections = self.connections.borrow();
+        let shown: Vec<Json> = connections.iter().map(|(_, connection)| connection.to_json()).collect();
+        json!({ "requests": in_use.requests, "bytes": in_use.bytes, "clients": shown })
+    }
+}
+
+/// The volume id that a storage/posix below `layer` was given.
+fn volume_of(graph: &Graph, layer: LayerId) -> Option<String> {
+    let layer = graph.blueprint().layers().get(usize::from(layer.0))?;
+    let options = layer.options();
+    if let Some((_, id)) = options.explicit().find(|(key, _)| *key == "volume-id") {
+        return Some(id.to_owned());
+    }
+    layer.children.iter().find_map(|child| volume_of(graph, *child))
+}

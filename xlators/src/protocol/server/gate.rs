@@ -1,0 +1,118 @@
+//! How much may be under way: whoever wants more waits, and what is not read yet stays with its sender.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+
+/// Requests and bytes, in use and allowed.
+#[derive(Debug)]
+pub(super) struct Gate {
+    requests: Cell<usize>,
+    bytes: Cell<usize>,
+    max_requests: Cell<usize>,
+    max_bytes: Cell<usize>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+/// What one request takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cost {
+    pub requests: usize,
+    pub bytes: usize,
+}
+
+impl Cost {
+    pub(super) fn add(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.bytes += other.bytes;
+    }
+}
+
+impl Gate {
+    pub(super) const fn new(max_requests: usize, max_bytes: usize) -> Self {
+        Self {
+            requests: Cell::new(0),
+            bytes: Cell::new(0),
+            max_requests: Cell::new(max_requests),
+            max_bytes: Cell::new(max_bytes),
+            waiting: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// Whether there is room. The only request may be of any size: it could never be served otherwise.
+    pub(super) fn has_room(&self, cost: Cost) -> bool {
+        let fits = |used: usize, more: usize, most: usize| used == 0 || used.saturating_add(more) <= most;
+        fits(self.requests.get(), cost.requests, self.max_requests.get())
+            && fits(self.bytes.get(), cost.bytes, self.max_bytes.get())
+    }
+
+    pub(super) fn enter(&self, cost: Cost) {
+        self.requests.set(self.requests.get() + cost.requests);
+        self.bytes.set(self.bytes.get() + cost.bytes);
+    }
+
+    pub(super) fn leave(&self, cost: Cost) {
+        debug_assert!(
+            self.requests.get() >= cost.requests && self.bytes.get() >= cost.bytes,
+            "{self:?} {cost:?}"
+        );
+        self.requests.set(self.requests.get().saturating_sub(cost.requests));
+        self.bytes.set(self.bytes.get().saturating_sub(cost.bytes));
+        if !self.waiting.borrow().is_empty() {
+            let waiting = self.waiting.take();
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Waits until something leaves.
+    pub(super) async fn changed(&self) {
+        let mut asked = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut asked, true) {
+                return Poll::Ready(());
+            }
+            self.waiting.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    pub(super) fn in_use(&self) -> Cost {
+        Cost { requests: self.requests.get(), bytes: self.bytes.get() }
+    }
+
+    /// Whether somebody waits.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.waiting.borrow().is_empty()
+    }
+
+    /// Other limits, for requests to come.
+    pub(super) fn set_limits(&self, max_requests: usize, max_bytes: usize) {
+        self.max_requests.set(max_requests);
+        self.max_bytes.set(max_bytes);
+        self.leave(Cost::default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_request_always_fits() {
+        let gate = Gate::new(2, 100);
+        let huge = Cost { requests: 1, bytes: 1000 };
+        assert!(gate.has_room(huge));
+        gate.enter(huge);
+        assert!(!gate.has_room(Cost { requests: 1, bytes: 1 }));
+        gate.leave(huge);
+        let small = Cost { requests: 1, bytes: 10 };
+        gate.enter(small);
+        gate.enter(small);
+        assert!(!gate.has_room(small), "two requests are the limit");
+        assert!(gate.has_room(Cost { requests: 0, bytes: 80 }));
+        gate.set_limits(3, 100);
+        assert!(gate.has_room(small));
+        assert_eq!(gate.in_use(), Cost { requests: 2, bytes: 20 });
+    }
+}

@@ -1,0 +1,109 @@
+//! What the cores share of one server.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+use kiln_uring::net::Address;
+
+use super::ServeConfig;
+use super::options::Settings;
+
+/// Bits of a client's number that tell its core.
+const CORE_BITS: u32 = 10;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Shared {
+    settings: RwLock<Arc<Settings>>,
+    /// Memory for requests and replies on each core.
+    pub(super) memory_per_core: usize,
+    /// Names this process to its clients.
+    pub(super) uuid: String,
+    serving: OnceLock<Serving>,
+    next_client: AtomicU64,
+    /// Connections of each core.
+    loads: Vec<AtomicUsize>,
+    /// When a connection was last turned away with a line in the log.
+    pub(super) last_refusal: Mutex<Option<kiln_uring::Instant>>,
+}
+
+/// What is known once it listens.
+#[derive(Debug)]
+pub(super) struct Serving {
+    pub(super) config: ServeConfig,
+    /// With the ports that the kernel chose.
+    pub(super) addresses: Vec<Address>,
+}
+
+impl Shared {
+    pub(super) fn new(settings: Settings, memory_per_core: usize, uuid: String, cores: usize) -> Self {
+        Self {
+            settings: RwLock::new(Arc::new(settings)),
+            memory_per_core,
+            uuid,
+            serving: OnceLock::new(),
+            next_client: AtomicU64::new(1),
+            loads: (0..cores.max(1)).map(|_| AtomicUsize::new(0)).collect(),
+            last_refusal: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_settings(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    /// It listens now. Once per process life.
+    pub(super) fn serve(&self, serving: Serving) {
+        let _ = self.serving.set(serving);
+    }
+
+    pub(super) fn serving(&self) -> Option<&Serving> {
+        self.serving.get()
+    }
+
+    /// A number for a client of `core`, never given before.
+    pub(super) fn client_number(&self, core: usize) -> u64 {
+        let number = self.next_client.fetch_add(1, Ordering::Relaxed);
+        number << CORE_BITS | (core as u64 & ((1 << CORE_BITS) - 1))
+    }
+
+    /// The core that serves a client.
+    pub(super) const fn core_of(client: u64) -> usize {
+        (client & ((1 << CORE_BITS) - 1)) as usize
+    }
+
+    /// Connections in all.
+    pub(super) fn connections(&self) -> usize {
+        self.loads.iter().map(|load| load.load(Ordering::Relaxed)).sum()
+    }
+
+    /// One more on `core`; taken back when the result is dropped.
+    pub(super) fn enter(self: &Arc<Self>, core: usize) -> Seat {
+        let core = core.min(self.loads.len() - 1);
+        self.loads[core].fetch_add(1, Ordering::Relaxed);
+        Seat { shared: Arc::clone(self), core }
+    }
+
+    /// The core with the fewest connections; of several, the one with the least to do.
+    pub(super) fn idlest(&self, busy: impl Fn(usize) -> usize) -> usize {
+        let load = |core: usize| (self.loads[core].load(Ordering::Relaxed), busy(core));
+        (0..self.loads.len()).min_by_key(|core| load(*core)).unwrap_or(0)
+    }
+}
+
+/// A place of a connection on a core.
+#[derive(Debug)]
+pub(super) struct Seat {
+    shared: Arc<Shared>,
+    core: usize,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.shared.loads[self.core].fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,133 @@
+//! The volfile that clients of a stand-alone server are told.
+
+use std::fmt::Write as _;
+
+use kiln_uring::net::Address;
+
+use super::shared::Serving;
+
+/// GlusterFS's port for volfiles and for asking where bricks are.
+pub(super) const MANAGEMENT_PORT: u16 = 24_007;
+
+/// The name of a volume in a request: `mount.glusterfs` puts a slash before it.
+pub(super) fn volume_name(key: &[u8]) -> Option<&str> {
+    let key = std::str::from_utf8(key.split(|byte| *byte == 0).next().unwrap_or_default()).ok()?;
+    Some(key.strip_prefix('/').unwrap_or(key))
+}
+
+/// The brick of a volume that is handed out here.
+pub(super) fn brick_of<'a>(serving: &'a Serving, volume: &str) -> Option<&'a str> {
+    serving.config.volumes.iter().find(|(name, _)| name == volume).map(|(_, brick)| brick.as_str())
+}
+
+/// The port at which bricks are served to a client that reached `local`: another one than the management port, if there is.
+pub(super) fn brick_port(serving: &Serving, local: &Address) -> Option<u16> {
+    let ports = || {
+        serving.addresses.iter().filter(|known| known.family() == local.family()).filter_map(Address::port)
+    };
+    match local.port() {
+        Some(MANAGEMENT_PORT) => ports().find(|port| *port != MANAGEMENT_PORT).or(Some(MANAGEMENT_PORT)),
+        Some(port) => Some(port),
+        None => serving.addresses.iter().find_map(Address::port),
+    }
+}
+
+/// Whether a client that reached `local` is to take this for the management daemon.
+pub(super) fn is_management(serving: &Serving, local: &Address) -> bool {
+    local.port() == Some(MANAGEMENT_PORT) && brick_port(serving, local) != Some(MANAGEMENT_PORT)
+}
+
+/// The volfile of `volume` for a client that reached this server at `local`.
+pub(super) fn client_volfile(serving: &Serving, volume: &str, local: &Address) -> Option<String> {
+    let brick = brick_of(serving, volume)?;
+    let mut text = String::new();
+    let mut node = |name: &str, kind: &str, options: &[(&str, &str)], below: Option<&str>| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "volume {volume}{name}\n    type {kind}");
+        for (key, value) in options {
+            let _ = writeln!(text, "    option {key} {value}");
+        }
+        if let Some(below) = below {
+            let _ = writeln!(text, "    subvolumes {volume}{below}");
+        }
+        text.push_str("end-volume\n\n");
+    };
+    let port = brick_port(serving, local).unwrap_or(MANAGEMENT_PORT).to_string();
+    let (host, family) = match local {
+        Address::Ip(address) => {
+            let ip = address.ip().to_canonical();
+            (ip.to_string(), if ip.is_ipv4() { "inet" } else { "inet6" })
+        }
+        other => (other.to_string(), "unix"),
+    };
+    let remote = match local {
+        Address::Ip(_) => {
+            [("transport-type", "tcp"), ("remote-host", host.as_str()), ("remote-port", port.as_str())]
+                .to_vec()
+        }
+        _ => {
+            // The client insists on a host, and goes to the path.
+            [
+                ("transport-type", "unix"),
+                ("transport.socket.connect-path", host.as_str()),
+                ("remote-host", "localhost"),
+            ]
+            .to_vec()
+        }
+    };
+    let common = [
+        ("transport.address-family", family),
+        ("remote-subvolume", brick),
+        ("ping-timeout", "42"),
+        ("send-gids", "true"),
+    ];
+    node("-client-0", "protocol/client", &[&remote[..], &common].concat(), None);
+    node("-utime", "features/utime", &[("noatime", "on")], Some("-client-0"));
+    node("-write-behind", "performance/write-behind", &[], Some("-utime"));
+    node("-open-behind", "performance/open-behind", &[], Some("-write-behind"));
+    node("-quick-read", "performance/quick-read", &[], Some("-open-behind"));
+    node("-md-cache", "performance/md-cache", &[("cache-posix-acl", "true")], Some("-quick-read"));
+    node(
+        "",
+        "debug/io-stats",
+        &[("count-fop-hits", "off"), ("latency-measurement", "off")],
+        Some("-md-cache"),
+    );
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ServeConfig;
+    use super::*;
+
+    fn serving(addresses: &[&str]) -> Serving {
+        Serving {
+            config: ServeConfig { listen: Vec::new(), volumes: vec![("vol".into(), "/srv/b".into())] },
+            addresses: addresses.iter().map(|text| Address::Ip(text.parse().unwrap())).collect(),
+        }
+    }
+
+    #[test]
+    fn clients_are_told_where_they_came_to() {
+        let server = serving(&["0.0.0.0:24007", "[::]:9000"]);
+        let at = |text: &str| Address::Ip(text.parse().unwrap());
+        let spec = client_volfile(&server, "vol", &at("10.0.0.1:24007")).unwrap();
+        assert!(
+            spec.contains("option remote-host 10.0.0.1\n") && spec.contains("option remote-port 24007\n"),
+            "{spec}"
+        );
+        assert!(spec.contains("option remote-subvolume /srv/b\n") && spec.contains("\nvolume vol\n"));
+        assert!(!is_management(&server, &at("10.0.0.1:24007")), "there is no other port for IPv4");
+        let spec = client_volfile(&server, "vol", &at("[::1]:9000")).unwrap();
+        assert!(
+            spec.contains("option remote-host ::1\n") && spec.contains("address-family inet6\n"),
+            "{spec}"
+        );
+        assert!(client_volfile(&server, "other", &at("10.0.0.1:24007")).is_none());
+        let server = serving(&["0.0.0.0:24007", "0.0.0.0:49152"]);
+        assert!(is_management(&server, &at("10.0.0.1:24007")));
+        assert_eq!(brick_port(&server, &at("10.0.0.1:24007")), Some(49_152));
+        assert_eq!((volume_name(b"/vol"), volume_name(b"vol\0")), (Some("vol"), Some("vol")));
+    }
+}
