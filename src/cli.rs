@@ -228,7 +228,7 @@ pub struct ServeArgs {
     /// Serve the graph that this volfile describes, with a protocol/server on top
     #[arg(long, value_name = "FILE")]
     pub volfile: Option<PathBuf>,
-    /// Where to listen, as often as you like: ADDRESS:PORT, [ADDRESS]:PORT for IPv6, PORT for all addresses of IPv4, or
+    /// Where to listen, as often as you like: `ADDRESS:PORT`, `[ADDRESS]:PORT` for IPv6, `PORT` for all addresses of IPv4, or
     /// the path of a unix socket; port 0 is one that is free [default: 24007, or what the volfile says]
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub listen: Vec<Address>,
