@@ -24,23 +24,24 @@ impl Door {
                 // Without borrowing anything that the sender may hold: on the core's loop, like from elsewhere.
                 if let Some(here) = installed() {
                     let core = here.core.clone();
-                    core.spawn(async move { here.deliver(&upcall) });
+                    core.spawn(async move { deliver(&here, &upcall) });
                 }
             } else if let Some(peer) = peers.get(core) {
                 // A core that has stopped has no clients.
                 let _ = peer.post(move |_| {
                     if let Some(there) = installed() {
-                        there.deliver(&upcall);
+                        deliver(&there, &upcall);
                     }
                 });
             }
         });
     }
+}
 
-    fn deliver(&self, upcall: &Upcall) {
-        if let Some(connection) = self.connection(upcall.client) {
-            tell(&connection, upcall);
-        }
+/// Tells a client of this core; one that is gone needs to hear nothing.
+pub(super) fn deliver(door: &Door, upcall: &Upcall) {
+    if let Some(connection) = door.connection(upcall.client) {
+        tell(&connection, upcall);
     }
 }
 
