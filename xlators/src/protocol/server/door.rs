@@ -133,14 +133,7 @@ impl Door {
                 Err(Ok(Err(why))) => door.turn_away(&peer, &why),
                 Err(Ok(Ok((receiver, sender, identity)))) => {
                     let (receiver, sender) = (Box::new(receiver), Box::new(sender));
-                    door.serve(
-                        peer,
-                        local,
-                        Inlet::Tls(receiver),
-                        Outlet::Tls(sender),
-                        Some(identity),
-                        seat,
-                    );
+                    door.serve(peer, local, Inlet::Tls(receiver), Outlet::Tls(sender), Some(identity), seat);
                 }
             }
         });

@@ -135,7 +135,8 @@ mod tests {
             "{spec}"
         );
         assert!(
-            spec.contains("option remote-subvolume /srv/b\n") && spec.contains("option transport.socket.ssl-enabled on\n"),
+            spec.contains("option remote-subvolume /srv/b\n")
+                && spec.contains("option transport.socket.ssl-enabled on\n"),
             "{spec}"
         );
         assert!(client_volfile(&server, "other", &at("10.0.0.1:24007"), false).is_none());

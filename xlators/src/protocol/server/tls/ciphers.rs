@@ -17,8 +17,7 @@ struct Suite {
 }
 
 /// Groups of every suite in [`SUITES`].
-const COMMON: [&str; 9] =
-    ["ALL", "DEFAULT", "HIGH", "EECDH", "ECDHE", "kEECDH", "kECDHE", "AEAD", "TLSv1.2"];
+const COMMON: [&str; 9] = ["ALL", "DEFAULT", "HIGH", "EECDH", "ECDHE", "kEECDH", "kECDHE", "AEAD", "TLSv1.2"];
 
 /// In OpenSSL's order.
 const SUITES: [Suite; 6] = [
@@ -63,9 +62,8 @@ const SUITES: [Suite; 6] = [
 impl Suite {
     /// Whether it is in all groups that `word` joins by `+`.
     fn is(&self, word: &str) -> bool {
-        word.split('+').all(|part| {
-            self.names.contains(&part) || self.groups.contains(&part) || COMMON.contains(&part)
-        })
+        word.split('+')
+            .all(|part| self.names.contains(&part) || self.groups.contains(&part) || COMMON.contains(&part))
     }
 }
 
@@ -152,10 +150,7 @@ mod tests {
             ("ECDHE-RSA-AES256-GCM-SHA384", &["ECDHE-RSA-AES256-GCM-SHA384"]),
             ("EECDH+AESGCM+aRSA", &["ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-AES128-GCM-SHA256"]),
             ("!AES,HIGH:!aRSA", &["ECDHE-ECDSA-CHACHA20-POLY1305"]),
-            (
-                "aRSA:+AES256:-CHACHA20",
-                &["ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384"],
-            ),
+            ("aRSA:+AES256:-CHACHA20", &["ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384"]),
             (
                 "aRSA+AES128 aRSA+AES256 @STRENGTH",
                 &["ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-AES128-GCM-SHA256"],

@@ -77,7 +77,9 @@ fn provider(options: &Options) -> CryptoProvider {
         }
     }
     if chosen.only_13 {
-        tracing::warn!("ssl-cipher-list leaves no suite of TLS 1.2 that there is here: only TLS 1.3 is spoken");
+        tracing::warn!(
+            "ssl-cipher-list leaves no suite of TLS 1.2 that there is here: only TLS 1.3 is spoken"
+        );
     }
     let all = ring::default_provider();
     let kx_groups = match options.text("transport.socket.ssl-ec-curve") {
@@ -99,9 +101,10 @@ fn config(files: Files, options: &Options, provider: &Arc<CryptoProvider>) -> Re
     let trust = Trust::new(files.authorities, depth, files.revoked, algorithms).map_err(|flaw| {
         format!("the file of ssl-ca-list, {}, cannot be used: {flaw}", files.authorities_path.display())
     })?;
-    let key = provider.key_provider.load_private_key(files.key).map_err(|error| {
-        format!("the key in {} cannot be used: {error}", files.key_path.display())
-    })?;
+    let key = provider
+        .key_provider
+        .load_private_key(files.key)
+        .map_err(|error| format!("the key in {} cannot be used: {error}", files.key_path.display()))?;
     let own = files.chain.first().ok_or("there is no certificate")?;
     let fits = chain::with_key(own, |_, raw| key.public_key().is_none_or(|public| *public == *raw));
     match fits {

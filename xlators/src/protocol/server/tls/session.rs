@@ -68,8 +68,7 @@ pub(in super::super) async fn accept(
         }
     }
     let identity = identity(&session.borrow());
-    let receiver =
-        TlsReceiver { session, raw, waiting, front: VecDeque::new(), ended: false, broken: false };
+    let receiver = TlsReceiver { session, raw, waiting, front: VecDeque::new(), ended: false, broken: false };
     Ok((receiver, sender, identity))
 }
 
@@ -100,8 +99,12 @@ fn describe(error: &Error) -> String {
         Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => {
             "TLS: its certificate leads to none of ssl-ca-list within ssl-cert-depth".into()
         }
-        Error::AlertReceived(alert) => format!("TLS: it refused, perhaps this brick's certificate ({alert:?})"),
-        Error::PeerIncompatible(what) => format!("TLS: it has no version or suite that is allowed here ({what:?})"),
+        Error::AlertReceived(alert) => {
+            format!("TLS: it refused, perhaps this brick's certificate ({alert:?})")
+        }
+        Error::PeerIncompatible(what) => {
+            format!("TLS: it has no version or suite that is allowed here ({what:?})")
+        }
         Error::PeerMisbehaved(PeerMisbehaved::IllegalMiddleboxChangeCipherSpec) => {
             "TLS: it speaks something else".into()
         }

@@ -71,14 +71,9 @@ impl ClientCertVerifier for Verifier {
             .ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
         let good = with_key(certificate, |key, _| {
             let Some(kind) = key_algorithm(key) else { return false };
-            candidates
-                .iter()
-                .filter(|algorithm| *algorithm.public_key_alg_id() == *kind)
-                .any(|algorithm| {
-                    algorithm
-                        .verify_signature(&key.subject_public_key.data, message, signed.signature())
-                        .is_ok()
-                })
+            candidates.iter().filter(|algorithm| *algorithm.public_key_alg_id() == *kind).any(|algorithm| {
+                algorithm.verify_signature(&key.subject_public_key.data, message, signed.signature()).is_ok()
+            })
         })?;
         if good { Ok(HandshakeSignatureValid::assertion()) } else { Err(Flaw::BadSignature.into()) }
     }
