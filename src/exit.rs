@@ -40,7 +40,7 @@ Exit status:
    1  another failure, such as a file that cannot be read
    2  a wrong command line
    3  the volfile has errors
-   4  the brick directory (or another layer of the graph) refused to start
+   4  the brick directory (or another layer of the graph) refused to start, or failed later
    5  the engine did not start: io_uring missing or disabled, too little locked memory
    6  the mount failed: mount point missing or busy, no /dev/fuse
    7  control socket: no such brick runs here, or one of that name is already running

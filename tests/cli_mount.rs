@@ -331,3 +331,28 @@ fn after_a_kill_the_same_command_works_again() {
     assert_eq!(ended.status, 0, "{}", ended.stderr);
     assert!(ended.stderr.contains("is the mount of a Kiln that is gone: clearing it"), "{}", ended.stderr);
 }
+
+#[test]
+fn a_brick_whose_directory_is_gone_ends_the_process() {
+    if !can_mount() {
+        return;
+    }
+    let place = Place::new();
+    let volfile = format!(
+        "volume p\n type storage/posix\n option directory {}\n option health-check-interval 1\nend-volume\n",
+        place.path("b").display()
+    );
+    // The brick is made by a first start; a volfile's brick must be one.
+    let first = place.serve(&["--brick", "b", "m"]);
+    first.signal(Signal::TERM);
+    assert_eq!(first.end().status, 0);
+    std::fs::write(place.path("v.vol"), volfile).expect("the test's own files and processes work");
+    let served = place.serve(&["--volfile", "v.vol", "--failure-grace", "1", "m"]);
+    std::fs::rename(place.path("b"), place.path("elsewhere"))
+        .expect("the test's own files and processes work");
+    let ended = served.end();
+    assert_eq!(ended.status, 4, "{}", ended.stderr);
+    assert!(ended.stderr.contains("kiln: the brick has failed"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("cannot reach the brick"), "{}", ended.stderr);
+    assert!(!is_mounted(&place.path("m")));
+}

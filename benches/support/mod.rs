@@ -27,6 +27,35 @@ fn process_cpu() -> Duration {
     Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
 }
 
+/// Two ways of doing the same, row by row, for a table at the end.
+#[derive(Default)]
+pub struct Table(Vec<(String, [Vec<f64>; 2])>);
+
+impl Table {
+    /// Notes that `n` operations of `row` took so long the first (0) or the second (1) way. Gives the time back.
+    pub fn noted(&mut self, row: &str, side: usize, n: u64, took: Duration) -> Duration {
+        if self.0.last().is_none_or(|(name, _)| name != row) {
+            self.0.push((row.to_owned(), Default::default()));
+        }
+        if let Some((_, sides)) = self.0.last_mut() {
+            sides[side].push(took.as_secs_f64() * 1e6 / n.max(1) as f64);
+        }
+        took
+    }
+
+    /// The medians and their ratios.
+    pub fn print(mut self, sides: [&str; 2], what: &str) {
+        println!("\n{:<24}{:>14}{:>16}{:>8}", what, sides[0], sides[1], "ratio");
+        for (name, sides) in &mut self.0 {
+            let [a, b] = sides.each_mut().map(|samples| {
+                samples.sort_by(f64::total_cmp);
+                samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
+            });
+            println!("{name:<24}{a:>11.2} µs{b:>13.2} µs{:>8.2}", a / b);
+        }
+    }
+}
+
 /// A file system made for the run.
 pub struct FileSystem {
     name: &'static str,

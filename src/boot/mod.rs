@@ -5,12 +5,15 @@
 //!
 //! End: take the mount down, so that no request comes any more; let those in flight end; stop the layers; stop the cores.
 //!
+//! A graph that has failed ends the process, too, after a while ([`failing`]).
+//!
 //! A panic inside a task ends that task only (the engine logs and drops it, and the client gets EIO). When a core's thread
 //! itself dies, the process ends at once with [`Exit::CoreLost`]: what one core owns no other can serve.
 
 mod brick;
 pub mod cores;
 mod daemon;
+mod failing;
 mod limits;
 mod plan;
 pub mod serve;
@@ -66,6 +69,7 @@ pub fn run(args: &MountArgs, detached: bool) -> Outcome {
     if let Err(failure) = if detached { daemon::ready() } else { Ok(()) } {
         return running.stop().and(Err(failure));
     }
+    failing::watch(&running.cores, events.clone());
     let mount = running.mount.clone();
     let watch = move || {
         mount.wait();
@@ -76,7 +80,8 @@ pub fn run(args: &MountArgs, detached: bool) -> Outcome {
         let failure = Failure::new(Exit::Mount, "the mount cannot be watched").because(&error);
         return running.stop().and(Err(failure));
     }
-    for event in inbox {
+    let mut inbox = failing::Inbox::new(inbox, plan::failure_grace(&args.engine));
+    while let Some(event) = inbox.next() {
         match event {
             Event::Reload => {
                 log.reopen();
@@ -90,9 +95,15 @@ pub fn run(args: &MountArgs, detached: bool) -> Outcome {
                 tracing::info!("unmounted from outside, stopping");
                 break;
             }
+            // The inbox keeps it to itself.
+            Event::Failed(_) => {}
         }
     }
-    running.stop()
+    let Some(failure) = inbox.failure() else { return running.stop() };
+    if let Err(worse) = running.stop() {
+        tracing::warn!("the end of the failed brick: {worse}");
+    }
+    Err(failure)
 }
 
 /// Makes the process what a server is: logs, its own session for a daemon, high limits.
@@ -275,7 +286,7 @@ fn clear_stale(mountpoint: &Path) -> bool {
 fn tables_of(mount: Mount) -> Box<dyn Fn() -> serde_json::Value + Send + Sync> {
     Box::new(move || {
         let view = mount.view();
-        serde_json::json!({ "objects": view.nodes, "open": view.open, "in_flight": view.in_flight })
+        serde_json::json!({ "objects": view.nodes, "open": view.open, "in_flight": view.in_flight, "over_io_uring": view.over_ring })
     })
 }
 

@@ -184,7 +184,7 @@ pub fn mount_config(args: &MountArgs, mountpoint: PathBuf, source: &Source) -> M
     let fuse = &args.fuse;
     MountConfig {
         fsname: source.path().display().to_string(),
-        session_threads: usize::from(fuse.session_threads),
+        transport: fuse.transport.into(),
         allow_other: fuse.allow_other || (rustix::process::geteuid().is_root() && !fuse.no_allow_other),
         read_only: args.read_only,
         suid: fuse.suid,
@@ -204,6 +204,11 @@ pub fn mount_config(args: &MountArgs, mountpoint: PathBuf, source: &Source) -> M
 /// How long requests have when the brick is stopped.
 pub const fn drain(args: &EngineArgs) -> Duration {
     Duration::from_secs(args.drain)
+}
+
+/// How long a failed brick lives on.
+pub const fn failure_grace(args: &EngineArgs) -> Duration {
+    Duration::from_secs(args.failure_grace)
 }
 
 /// Where a daemon logs when nobody says so.

@@ -11,7 +11,7 @@ use super::brick::BrickDir;
 use super::cores::{Cores, Hooks};
 use super::plan::{self, Source, Wanted};
 use super::signals::{self, Event};
-use super::{daemon, open_graph, reload, settle, undo};
+use super::{daemon, failing, open_graph, reload, settle, undo};
 use crate::cli::ServeArgs;
 use crate::control::gather;
 use crate::control::place::Claim;
@@ -30,12 +30,14 @@ pub fn run(args: &ServeArgs, detached: bool) -> Outcome {
     }
     let log = settle(&args.log, &name, detached)?;
     // First of all, so that a Ctrl-C from here on undoes what has been done.
-    let (_events, inbox) = signals::catch()?;
+    let (events, inbox) = signals::catch()?;
     let running = Running::start(args, &source, name, &socket)?;
     if let Err(failure) = if detached { daemon::ready() } else { Ok(()) } {
         return running.stop().and(Err(failure));
     }
-    for event in inbox {
+    failing::watch(&running.cores, events);
+    let mut inbox = failing::Inbox::new(inbox, plan::failure_grace(&args.engine));
+    while let Some(event) = inbox.next() {
         match event {
             Event::Reload => {
                 log.reopen();
@@ -45,11 +47,15 @@ pub fn run(args: &ServeArgs, detached: bool) -> Outcome {
                 tracing::info!(signal, "stopping");
                 break;
             }
-            // Nothing is mounted here.
-            Event::Unmounted => {}
+            // Nothing is mounted here, and failures the inbox keeps to itself.
+            Event::Unmounted | Event::Failed(_) => {}
         }
     }
-    running.stop()
+    let Some(failure) = inbox.failure() else { return running.stop() };
+    if let Err(worse) = running.stop() {
+        tracing::warn!("the end of the failed brick: {worse}");
+    }
+    Err(failure)
 }
 
 /// A brick that serves.

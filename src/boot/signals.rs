@@ -1,4 +1,4 @@
-//! What happens to a running brick from outside: signals, and the end of its mount.
+//! What happens to a running brick: signals, the end of its mount, a layer that fails.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 
 /// See the [module](self).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Stop in order.
     Stop(&'static str),
@@ -18,6 +18,8 @@ pub enum Event {
     Reload,
     /// Somebody has unmounted it.
     Unmounted,
+    /// A layer cannot serve any more, with the reason.
+    Failed(String),
 }
 
 /// Catches signals from now on, on a thread of its own. A second request to stop ends the process at once, whatever the

@@ -12,6 +12,7 @@ mod check;
 mod crash;
 mod handover;
 mod hostile;
+mod locks;
 mod mount;
 mod pjdfstest;
 mod serve;

@@ -142,3 +142,29 @@ fn statistics_and_dumps() {
     mount.stop();
     assert!(!socket.exists(), "the control socket is left behind");
 }
+
+#[test]
+fn a_signal_ends_a_wait_but_not_a_change() {
+    let scratch = Scratch::new();
+    let brick = scratch.brick();
+    // What makes it a brick; the volfile below does not.
+    KilnMount::new(&brick, &scratch.mnt()).stop();
+    let volfile = scratch.join("slow.vol");
+    let text = format!(
+        "volume p\n type storage/posix\n option directory {}\nend-volume\n\
+         volume slow\n type debug/delay-gen\n option delay-percentage 100\n option delay-duration 6000000\n \
+         option enable readlink,mkdir\n subvolumes p\nend-volume\n",
+        brick.display()
+    );
+    fs::write(&volfile, text).unwrap();
+    let mount = KilnMount::with(&scratch.mnt(), |command| _ = command.arg("--volfile").arg(&volfile));
+    std::os::unix::fs::symlink("target", scratch.mnt().join("link")).unwrap();
+    let start = std::time::Instant::now();
+    shell(&scratch.mnt(), "! timeout -s KILL 0.5 readlink link");
+    assert!(start.elapsed().as_secs() < 5, "the reader waited on");
+    // The directory is made, and its maker hears of it, signal or not.
+    let start = std::time::Instant::now();
+    shell(&scratch.mnt(), "timeout -s INT 0.5 mkdir made || true; test -d made");
+    assert!(start.elapsed().as_secs() >= 5, "the change was given up");
+    mount.stop();
+}

@@ -15,16 +15,18 @@
 //! | [`net`] | stream sockets |
 //! | `buf` | aligned, registered, pooled memory |
 //! | `mailbox`, `oneshot` | work and answers between cores and threads |
+//! | [`fuse`] | the server's end of a FUSE connection |
 //! | `engine` | start, pinning, shutdown |
 //! | [`sys`] | the seam to the kernel |
 //! | [`sim`] | the simulated machine |
 //!
-//! `unsafe` is confined to `buf`, `driver`, the waker in `task`, and `sys`.
+//! `unsafe` is confined to `buf`, `driver`, `fuse`, the waker in `task`, and `sys`.
 
 mod buf;
 mod data;
 mod driver;
 mod engine;
+pub mod fuse;
 mod handle;
 mod helper;
 pub mod host;

@@ -8,8 +8,7 @@
 //!     run tasks                 until none is runnable, or the budget of the turn is spent
 //!     flush                     messages that found a full queue before
 //!     work left?   submit       hand new operations to the kernel, all at once, and go round again
-//!     nothing?     give way     to whoever shares this CPU, once, if requests have been coming quickly
-//!                  spin         for a moment, if so configured and requests have been coming quickly
+//!     nothing?     spin         for a moment, if so configured and requests have been coming quickly
 //!                  sleep        in the ring, which also submits, until a completion, a timer, or the bell
 //! }
 //! ```
@@ -33,11 +32,6 @@ const TASKS_PER_LOOK: usize = 8;
 const OVERFLOW_RETRY: Duration = Duration::from_millis(1);
 /// How long the end waits for the kernel to give back operations.
 const LAST_ANSWERS: Duration = Duration::from_secs(30);
-
-/// Work that follows the previous within this time comes quickly enough to give way for: often it is a thread of this very
-/// CPU that makes it, and then it is there afterwards, without a sleep, a bell, and a wake (4 of 23 µs of a request through
-/// a FUSE session thread). Where others hog the CPU, giving way takes their whole slice, and the next turn does without.
-const GIVE_WAY: Duration = Duration::from_micros(100);
 
 /// What the loop may spend.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +75,7 @@ pub(crate) fn run(core: &Rc<Inner>, budget: Budget) -> CutOff {
         if core.stopping.now.get() {
             break;
         }
-        if work > 0 && pace.await_more(core, ring, budget.spin) {
+        if work > 0 && !budget.spin.is_zero() && pace.await_more(core, ring, budget.spin) {
             continue;
         }
         sleep(core, ring, overflow);
@@ -132,23 +126,16 @@ struct Pace {
 }
 
 impl Pace {
-    /// Called when work has just been done. Gives way and spins until there is more, which is true, or until it does not pay.
+    /// Called when work has just been done. Spins until there is more, which is true, or until it does not pay.
     fn await_more(&mut self, core: &Inner, ring: &Ring, longest: Duration) -> bool {
         let start = now(core);
         let Some(gap) = self.idle_since.replace(start).map(|before| start - before) else { return false };
-        if gap > longest.max(GIVE_WAY) {
+        if gap > longest {
             return false;
-        }
-        ring.submit();
-        rustix::thread::sched_yield();
-        let mut more = ring.has_completions() || core.mail.waiting(&core.shared) > 0;
-        if more || gap > longest {
-            return more;
         }
         loop {
             ring.submit();
-            more = ring.has_completions() || core.mail.waiting(&core.shared) > 0;
-            if more {
+            if ring.has_completions() || core.mail.waiting(&core.shared) > 0 {
                 return true;
             }
             let now = now(core);

@@ -14,6 +14,7 @@ pub mod keys;
 pub mod mount;
 pub mod options;
 pub mod owner;
+pub mod performance;
 pub mod protocol;
 pub mod registry;
 pub mod storage;

@@ -1,7 +1,7 @@
 //! Every translator that a volfile can name.
 
 use crate::translator::TranslatorType;
-use crate::{debug, features, protocol, storage, system};
+use crate::{debug, features, performance, protocol, storage, system};
 
 /// All of them, by GlusterFS's names.
 pub static TRANSLATORS: &[&TranslatorType] = &[
@@ -9,9 +9,11 @@ pub static TRANSLATORS: &[&TranslatorType] = &[
     &debug::error_gen::TYPE,
     &debug::io_stats::TYPE,
     &debug::trace::TYPE,
+    &features::barrier::TYPE,
     &features::locks::TYPE,
-    &features::locks::TYPE_BY_OLD_NAME,
     &features::read_only::TYPE,
+    &features::upcall::TYPE,
+    &performance::io_threads::TYPE,
     &protocol::server::TYPE,
     &storage::posix::TYPE,
     &system::posix_acl::TYPE,

@@ -31,6 +31,9 @@ impl KilnMount {
         let socket = mnt.with_extension("sock");
         let mut command = kiln();
         command.arg("mount").arg("--control-socket").arg(socket);
+        if let Some(way) = std::env::var_os("KILN_TEST_TRANSPORT") {
+            command.arg("--transport").arg(way);
+        }
         arguments(&mut command);
         let child = command
             .arg(mnt)

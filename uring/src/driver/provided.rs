@@ -7,9 +7,9 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
 
+use super::Uring;
 use crate::buf::{ALIGN, Arena, Buf, RECEIVE_SIZE};
 
 /// The number under which the ring of buffers is registered.
@@ -31,7 +31,7 @@ pub(crate) struct Provided {
 impl Provided {
     /// A ring of as many buffers as `bytes` have room for, rounded down to a power of two, registered with `ring`; `None` for
     /// less than one. Refused by kernels before Linux 5.19 (EINVAL).
-    pub(crate) fn new(ring: &IoUring, bytes: usize) -> io::Result<Option<Self>> {
+    pub(crate) fn new(ring: &Uring, bytes: usize) -> io::Result<Option<Self>> {
         let Some(power) = (bytes / RECEIVE_SIZE).min(MOST).checked_ilog2() else { return Ok(None) };
         let n = 1_u16 << power;
         let (Some(entries), Some(memory)) = (

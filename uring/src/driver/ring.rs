@@ -7,10 +7,11 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use io_uring::squeue::Entry128;
 use io_uring::types::{SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use io_uring::{cqueue, opcode, types};
 
-use super::{Provided, sqe};
+use super::{Provided, Uring, sqe};
 use crate::buf::{Arena, Buf};
 use crate::handle::Inner;
 use crate::helper::{HelperJob, Helpers};
@@ -34,9 +35,9 @@ struct Answer {
 
 /// The ring of one core, and its helper threads.
 pub(crate) struct Ring {
-    ring: RefCell<IoUring>,
+    ring: RefCell<Uring>,
     /// Entries that found the submission queue full, in order.
-    backlog: RefCell<VecDeque<squeue::Entry>>,
+    backlog: RefCell<VecDeque<Entry128>>,
     /// Completions being delivered; kept for its memory.
     answers: RefCell<Vec<Answer>>,
     helpers: RefCell<Option<Helpers>>,
@@ -52,7 +53,7 @@ pub(crate) struct Ring {
 
 /// What [`Ring`] is made of.
 pub(crate) struct RingParts {
-    pub(crate) ring: IoUring,
+    pub(crate) ring: Uring,
     pub(crate) helpers: Helpers,
     /// Registered with the ring.
     pub(crate) provided: Option<Provided>,
@@ -96,6 +97,11 @@ impl Ring {
         self.has(opcode::SendZc::CODE)
     }
 
+    /// Whether commands of drivers can be submitted (Linux 5.19).
+    pub(super) const fn carries_commands(&self) -> bool {
+        self.has(opcode::UringCmd80::CODE)
+    }
+
     pub(super) const fn provided(&self) -> Option<&Provided> {
         self.provided.as_ref()
     }
@@ -111,7 +117,7 @@ impl Ring {
 
     pub(super) fn cancel(&self, core: &Inner, key: usize) {
         if let Some(token) = core.ops.borrow().token(key) {
-            self.push(opcode::AsyncCancel::new(token).build().user_data(CANCEL));
+            self.push(Entry128::from(opcode::AsyncCancel::new(token).build()).user_data(CANCEL));
         }
     }
 
@@ -127,7 +133,7 @@ impl Ring {
         drop(helpers);
     }
 
-    fn push(&self, entry: squeue::Entry) {
+    fn push(&self, entry: Entry128) {
         let mut backlog = self.backlog.borrow_mut();
         if !backlog.is_empty() {
             backlog.push_back(entry);
@@ -150,7 +156,7 @@ impl Ring {
             return;
         }
         let poll = opcode::PollAdd::new(types::Fd(bell), libc::POLLIN as u32).multi(true);
-        self.push(poll.build().user_data(BELL));
+        self.push(Entry128::from(poll.build()).user_data(BELL));
     }
 
     fn flush_backlog(&self) {
@@ -275,7 +281,7 @@ impl Ring {
     }
 }
 
-fn offer(ring: &mut IoUring, entry: squeue::Entry) -> Result<(), squeue::Entry> {
+fn offer(ring: &mut Uring, entry: Entry128) -> Result<(), Entry128> {
     // SAFETY: what the entry points to belongs to a request in the op table, which keeps it in place until the completion
     // with this number has been taken (or for ever, when the kernel never answers).
     match unsafe { ring.submission().push(&entry) } {

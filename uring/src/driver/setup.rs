@@ -3,12 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
-use io_uring::{IoUring, Probe, opcode};
+use io_uring::squeue::Entry128;
+use io_uring::{Builder, Probe, opcode};
 
+use super::Uring;
 use crate::buf::Arena;
 
 /// The oldest kernel whose features suffice.
-pub(crate) const MINIMUM: &str = "5.15";
+pub(crate) const MINIMUM: &str = "5.19";
 
 /// Most bytes that the kernel takes as one registered buffer.
 const MOST_REGISTERED: usize = 1 << 30;
@@ -215,6 +217,10 @@ pub(crate) fn explain(step: Step, error: io::Error, facts: Facts) -> SetupError 
         (Some(libc::EINVAL), Step::Probe) => {
             SetupError::TooOld { missing: "IORING_REGISTER_PROBE", since: "5.6", release: facts.release }
         }
+        // Sizes are clamped by the kernel, so it is a flag that it does not know.
+        (Some(libc::EINVAL), Step::Create) => {
+            SetupError::TooOld { missing: "IORING_SETUP_SQE128", since: MINIMUM, release: facts.release }
+        }
         (Some(libc::EINVAL | libc::EFAULT | libc::EOVERFLOW), Step::Create | Step::Buffers) => {
             SetupError::Refused { step }
         }
@@ -251,8 +257,8 @@ fn check_opcodes(has: impl Fn(u8) -> bool, release: &str) -> Result<(), SetupErr
 }
 
 /// The flags to try, best first: an older kernel refuses those that it does not know.
-fn build(entries: u32) -> io::Result<IoUring> {
-    let best = |builder: &mut io_uring::Builder| {
+fn build(entries: u32) -> io::Result<Uring> {
+    let best = |builder: &mut Builder<Entry128>| {
         // Linux 6.1: completions are worked off only when this thread asks for them.
         builder
             .setup_single_issuer()
@@ -261,15 +267,14 @@ fn build(entries: u32) -> io::Result<IoUring> {
             .setup_taskrun_flag()
             .setup_submit_all();
     };
-    let good = |builder: &mut io_uring::Builder| {
+    let good = |builder: &mut Builder<Entry128>| {
         // Linux 5.19: no interrupt of this thread for a completion.
         builder.setup_coop_taskrun().setup_taskrun_flag().setup_submit_all();
     };
-    let plain = |_: &mut io_uring::Builder| {};
-    let ways: [&dyn Fn(&mut io_uring::Builder); 3] = [&best, &good, &plain];
+    let ways: [&dyn Fn(&mut Builder<Entry128>); 2] = [&best, &good];
     let mut result = Err(io::Error::from_raw_os_error(libc::EINVAL));
     for way in ways {
-        let mut builder = IoUring::builder();
+        let mut builder = Uring::builder();
         builder.dontfork().setup_clamp().setup_cqsize(entries.saturating_mul(4));
         way(&mut builder);
         result = builder.build(entries);
@@ -291,9 +296,9 @@ pub(crate) fn create(
     entries: u32,
     workers: u32,
     arena: Option<&Arc<Arena>>,
-) -> Result<(IoUring, u128), SetupError> {
+) -> Result<(Uring, u128), SetupError> {
     let explained = |step, wanted| move |error| explain(step, error, Facts::gather(wanted));
-    let ring_bytes = entries as usize * (64 + 4 * 16);
+    let ring_bytes = entries as usize * (128 + 4 * 16);
     let ring = build(entries.max(1)).map_err(explained(Step::Create, ring_bytes))?;
     let release = Facts::gather(0).release;
     let params = ring.params();
@@ -343,6 +348,7 @@ mod tests {
             (Step::Create, libc::EPERM, Some(0), &["seccomp"]),
             (Step::Create, libc::EPERM, None, &["seccomp"]),
             (Step::Create, libc::ENOSYS, None, &["5.10.0-test", "CONFIG_IO_URING", MINIMUM]),
+            (Step::Create, libc::EINVAL, None, &["IORING_SETUP_SQE128", MINIMUM, "5.10.0-test"]),
             (Step::Probe, libc::EINVAL, None, &["IORING_REGISTER_PROBE", "5.6", "5.10.0-test"]),
             (
                 Step::Buffers,

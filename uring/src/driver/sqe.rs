@@ -5,7 +5,7 @@ use std::ptr::null_mut;
 use std::sync::Arc;
 
 use io_uring::opcode as op;
-use io_uring::squeue::{Entry, Flags};
+use io_uring::squeue::{Entry, Entry128, Flags};
 use io_uring::types::{Fd, FsyncFlags};
 
 use super::provided::GROUP;
@@ -14,6 +14,8 @@ use crate::op::{Request, StatOut};
 
 /// Most bytes that Linux moves in one call.
 const MOST: usize = 0x7fff_f000;
+/// `EPOLLIN | EPOLLEXCLUSIVE`.
+const EXCLUSIVE_INPUT: u32 = (libc::EPOLLIN | libc::EPOLLEXCLUSIVE).cast_unsigned();
 /// `STATX_BASIC_STATS`.
 const BASIC_STATS: u32 = 0x7ff;
 
@@ -38,6 +40,8 @@ pub(super) const fn opcode(request: &Request) -> u8 {
         Request::Connect { .. } => op::Connect::CODE,
         Request::Recv { .. } | Request::Receive { .. } => op::Recv::CODE,
         Request::Send { .. } => op::SendMsg::CODE,
+        Request::Readable { .. } => op::PollAdd::CODE,
+        Request::FuseExchange { .. } => op::UringCmd80::CODE,
     }
 }
 
@@ -49,9 +53,17 @@ fn fixed(buf: &Buf, arena: Option<&Arc<Arena>>) -> bool {
     arena.is_some_and(|arena| buf.belongs_to(arena))
 }
 
-/// The entry for a request. Its pointers lead to memory that the request owns and that does not move when the request
+/// The entry for a request, see [`plain`].
+pub(super) fn entry(request: &mut Request, arena: Option<&Arc<Arena>>) -> Entry128 {
+    match request {
+        Request::FuseExchange { slot } => slot.entry(),
+        request => plain(request, arena).into(),
+    }
+}
+
+/// The short entry for a request that needs no more. Its pointers lead to memory that the request owns and that does not move when the request
 /// does: buffers, paths, boxes. `arena` is the region registered with the ring as buffer 0.
-pub(super) fn entry(request: &mut Request, arena: Option<&Arc<Arena>>) -> Entry {
+fn plain(request: &mut Request, arena: Option<&Arc<Arena>>) -> Entry {
     match request {
         Request::Read { file, buf, from, offset } => {
             let registered = fixed(buf, arena);
@@ -145,6 +157,8 @@ pub(super) fn entry(request: &mut Request, arena: Option<&Arc<Arena>>) -> Entry 
                 one.build().flags(Flags::BUFFER_SELECT)
             }
         }
+        Request::Readable { file } => op::PollAdd::new(Fd(file.fd()), EXCLUSIVE_INPUT).build(),
+        Request::FuseExchange { .. } => unreachable!("it needs a long entry"),
         Request::Send { file, parts, done, raw } => {
             let fd = Fd(file.fd());
             let header = &raw const *raw.point(parts, *done);

@@ -45,6 +45,8 @@ struct Slot {
 pub(crate) struct Ops {
     slab: Slab<Slot>,
     in_flight: usize,
+    /// Operations that nobody waits for and that the kernel keeps for good.
+    abandoned: usize,
     generation: u32,
 }
 
@@ -114,7 +116,11 @@ impl Ops {
                 Completed::Wake(waker)
             }
             State::Orphan => {
-                self.in_flight -= 1;
+                if slot.request.is_cancellable() {
+                    self.in_flight -= 1;
+                } else {
+                    self.abandoned -= 1;
+                }
                 Completed::Discard(self.slab.remove(key).request)
             }
             other @ (State::Done(_) | State::Standing(_)) => {
@@ -128,7 +134,7 @@ impl Ops {
 impl Drop for Ops {
     /// Memory that the kernel still holds is left to it for ever: better lost than written to after somebody else got it.
     fn drop(&mut self) {
-        if self.in_flight > 0 {
+        if self.in_flight + self.abandoned > 0 {
             std::mem::forget(std::mem::take(&mut self.slab));
         }
     }
@@ -183,6 +189,10 @@ impl Drop for Op {
         let mut ops = self.core.ops.borrow_mut();
         let Some(slot) = ops.slab.get_mut(key) else { return };
         match std::mem::replace(&mut slot.state, State::Orphan) {
+            State::InFlight(_) if !slot.request.is_cancellable() => {
+                ops.in_flight -= 1;
+                ops.abandoned += 1;
+            }
             State::InFlight(_) => {
                 drop(ops);
                 self.core.driver.cancel(&self.core, key);

@@ -51,6 +51,8 @@ impl Request {
             }
             // Only drivers that have buffers to pick from submit it.
             Self::Receive { .. } => Err(Errno::OPNOTSUPP),
+            // Real kernels only, and only through the ring.
+            Self::Readable { .. } | Self::FuseExchange { .. } => Err(Errno::OPNOTSUPP),
             Self::Send { file, parts, done, .. } => {
                 let slices: Vec<IoSlice<'_>> = rest(parts, *done).map(IoSlice::new).collect();
                 sys.net().send(file.fd(), &slices).and_then(count)

@@ -8,6 +8,7 @@ use rustix::net::SocketAddrAny;
 
 use crate::buf::{Arena, Buf};
 use crate::driver::Message;
+use crate::fuse::Slot;
 use crate::net::{Address, Part};
 use crate::sys::{AtFlags, File, How, OpenFlags, RawFd, RenameFlags, Stat, Sys, SysResult, XattrFlags};
 
@@ -122,6 +123,14 @@ pub(crate) enum Request {
         done: usize,
         raw: Box<Message>,
     },
+    /// Waits until a FUSE device can be read. Of several that wait for one connection, one is woken.
+    Readable {
+        file: Arc<File>,
+    },
+    /// Answers the request of a slot, if it has had one, and waits for the next.
+    FuseExchange {
+        slot: Box<Slot>,
+    },
 }
 
 /// Room for the answer to a stat, in the kernel's form and in ours.
@@ -154,6 +163,12 @@ impl Request {
             | Self::Send { file, .. } => Some(file.fd()),
             _ => None,
         }
+    }
+
+    /// Whether the kernel ends it when it is asked to. What it does not end it keeps, with the memory, until the ring is
+    /// gone.
+    pub(crate) const fn is_cancellable(&self) -> bool {
+        !matches!(self, Self::FuseExchange { .. })
     }
 
     /// Whether this operation may answer more than once.

@@ -2,7 +2,7 @@
 //! `glusterfs.clrlk.t<inode|entry|posix>.k<blocked|granted|all>[.<range or name>]`.
 //!
 //! `glusterfs.intrlk…` has the same form, and is restricted to the caller's own process: a client interrupts a waiting lock
-//! with it.
+//! with it. Everybody may do that; clearing what others hold is for root alone (GlusterFS lets any user do it).
 
 use kiln_uring::Errno;
 
@@ -147,6 +147,9 @@ impl Locks {
     /// Obeys an order and tells what was done.
     pub(super) async fn clear(&self, call: &Call, gfid: Gfid, name: Key) -> FopResult<reply::Xattrs> {
         let order = Order::parse(&name, call.caller().client, call.caller().pid)?;
+        if order.process.is_none() && call.caller().uid != 0 && !call.caller().is_internal() {
+            return Err(Errno::PERM.into());
+        }
         let noun = order.noun();
         let (waiting, granted) = self.change(gfid, move |object, scene| order.run(object, scene)).await?;
         let text = if waiting + granted == 0 {

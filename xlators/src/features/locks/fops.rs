@@ -279,7 +279,7 @@ impl Locks {
     async fn migrate(&self, call: &Call, gfid: Gfid, order: Migration) -> FopResult<reply::Done> {
         match order {
             Migration::Freeze => self.freeze(call, gfid).await,
-            Migration::Thaw { moved } => self.thaw(gfid, moved).await,
+            Migration::Thaw { moved } => self.thaw(call, gfid, moved).await,
         }
     }
 }

@@ -160,11 +160,15 @@ impl Home {
 
     fn request(&self, core: &Core, gfid: Gfid, ticket: Ticket, want: Want, wait: bool) -> (Verdict, Effects) {
         let mut effects = Effects::default();
-        let client = Some(want.client());
-        let verdict =
-            self.table.borrow_mut().with(gfid, client, core.now(), &mut effects, |object, scene| {
-                object.acquire(ticket, want, wait, scene)
-            });
+        let client = want.client();
+        let mut table = self.table.borrow_mut();
+        if want.is_lock() && table.is_full(client, gfid) {
+            tracing::debug!(client, %gfid, "a lock is refused: there are too many");
+            return (Verdict::Refused(Errno::NOLCK), effects);
+        }
+        let verdict = table.with(gfid, Some(client), core.now(), &mut effects, |object, scene| {
+            object.acquire(ticket, want, wait, scene)
+        });
         (verdict, effects)
     }
 

@@ -57,22 +57,15 @@ use state::Holder;
 use state::table::Table;
 
 /// `features/locks`.
-pub static TYPE: TranslatorType = locks("features/locks");
-
-/// The same under an older name that volfiles may use.
-pub static TYPE_BY_OLD_NAME: TranslatorType = locks("features/posix-locks");
-
-const fn locks(name: &'static str) -> TranslatorType {
-    TranslatorType {
-        name,
-        about: "POSIX and flock locks, and the locks of GlusterFS's own clients",
-        children: Children::One,
-        options: options::OPTIONS,
-        prepare,
-        instance,
-        merge_stats: TranslatorType::no_stats,
-    }
-}
+pub static TYPE: TranslatorType = TranslatorType {
+    name: "features/locks",
+    about: "POSIX and flock locks, and the locks of GlusterFS's own clients",
+    children: Children::One,
+    options: options::OPTIONS,
+    prepare,
+    instance,
+    merge_stats: TranslatorType::no_stats,
+};
 
 /// What all cores share.
 #[derive(Debug)]

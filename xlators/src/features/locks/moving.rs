@@ -54,6 +54,10 @@ fn from_lockinfo(mut bytes: &[u8], brick: &str) -> Result<Option<u64>, Errno> {
 }
 
 impl Locks {
+    fn check_internal(call: &Call) -> Result<(), Errno> {
+        if call.caller().is_internal() { Ok(()) } else { Err(Errno::PERM) }
+    }
+
     /// `fgetxattr` of the lock info.
     pub(super) async fn lockinfo(&self, call: &Call, fd: &FdRef) -> FopResult<reply::Xattrs> {
         let Some(number) = self.known_fd_number(fd) else { return Err(Errno::NODATA.into()) };
@@ -82,8 +86,9 @@ impl Locks {
         Ok(reply::Done::default())
     }
 
-    /// `setxattr` of the migration's lock on the locks.
+    /// `setxattr` of the migration's lock on the locks, which only GlusterFS's own clients may take.
     pub(super) async fn freeze(&self, call: &Call, gfid: Gfid) -> FopResult<reply::Done> {
+        Self::check_internal(call)?;
         let client = call.caller().client;
         let frozen = self.owners().ask(gfid, move |home, core| {
             home.with(core, gfid, Some(client), |object, _| object.posix.freeze(client))
@@ -96,7 +101,8 @@ impl Locks {
     }
 
     /// `setxattr` that ends it; `moved` when the locks are on another brick now.
-    pub(super) async fn thaw(&self, gfid: Gfid, moved: bool) -> FopResult<reply::Done> {
+    pub(super) async fn thaw(&self, call: &Call, gfid: Gfid, moved: bool) -> FopResult<reply::Done> {
+        Self::check_internal(call)?;
         self.change(gfid, move |object, scene| {
             object.posix.thaw(moved, scene);
             object.settle(scene);

@@ -65,7 +65,7 @@ impl Locks {
 
     pub(super) async fn do_lk(&self, call: &Call, mut req: request::Lk) -> FopResult<reply::Lk> {
         Self::check_owner(call)?;
-        let gfid = req.fd.gfid();
+        let gfid = self.object_of_fd(call, &req.fd, req.flock.kind == LockType::Unlock).await?;
         let range = Range::of_lk(req.flock.start, req.flock.len)?;
         self.note_client(call, gfid, &mut req.xdata);
         self.trace(call, gfid, &(req.cmd, &req.flock));
@@ -141,13 +141,22 @@ impl Locks {
         self.resolve(call, if loc.gfid.is_null() { loc.clone() } else { by_gfid }).await
     }
 
+    /// The same through a descriptor; one that nobody opened may name anything.
+    async fn object_of_fd(&self, call: &Call, fd: &Fd, unlocks: bool) -> FopResult<Gfid> {
+        if fd.is_anonymous() {
+            return self.object_of(call, &Loc::object(fd.gfid()), unlocks).await;
+        }
+        Ok(fd.gfid())
+    }
+
     pub(super) async fn do_inodelk(&self, call: &Call, req: request::Inodelk) -> FopResult<reply::Done> {
         let gfid = self.object_of(call, &req.loc, req.flock.kind == LockType::Unlock).await?;
         self.inode_lock(call, gfid, req.domain, req.cmd, req.flock, req.xdata).await
     }
 
     pub(super) async fn do_finodelk(&self, call: &Call, req: request::Finodelk) -> FopResult<reply::Done> {
-        self.inode_lock(call, req.fd.gfid(), req.domain, req.cmd, req.flock, req.xdata).await
+        let gfid = self.object_of_fd(call, &req.fd, req.flock.kind == LockType::Unlock).await?;
+        self.inode_lock(call, gfid, req.domain, req.cmd, req.flock, req.xdata).await
     }
 
     async fn inode_lock(
@@ -195,7 +204,8 @@ impl Locks {
     }
 
     pub(super) async fn do_fentrylk(&self, call: &Call, req: request::Fentrylk) -> FopResult<reply::Done> {
-        self.entry_lock(call, req.fd.gfid(), req.domain, req.name, req.cmd, req.kind, req.xdata).await
+        let gfid = self.object_of_fd(call, &req.fd, req.cmd == EntrylkCmd::Unlock).await?;
+        self.entry_lock(call, gfid, req.domain, req.name, req.cmd, req.kind, req.xdata).await
     }
 
     #[allow(clippy::too_many_arguments, reason = "they are the fop's")]

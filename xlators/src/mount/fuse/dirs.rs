@@ -1,22 +1,18 @@
 //! Listing directories.
 //!
 //! Entries are always asked for with their attributes (`readdirp`), even when the kernel wants names only: the inode number
-//! of a bare `readdir` is the brick's own and not the one that `stat` tells. They are asked for in batches of about the
-//! room that the kernel's buffer has, which `fuser` keeps to itself and this module learns from where the buffers got full;
-//! what does not fit is dropped and not kept for the next request, because attributes that are served late could undo a
-//! newer size in the kernel.
+//! of a bare `readdir` is the brick's own and not the one that `stat` tells. They are asked for in batches of about what
+//! the kernel's buffer holds; what does not fit is dropped and not kept for the next request, because attributes that are
+//! served late could undo a newer size in the kernel.
 
-use std::ffi::{CStr, OsStr};
-use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use fuser::{FileAttr, FileType, Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus};
 use kiln_uring::Errno;
 
-use super::attr::{file_type, unknown_attr};
+use super::attr::unknown_attr;
 use super::door::Door;
-use super::error::to_fuse;
-use super::{forgets, names};
+use super::names;
+use super::wire::{EntryOut, Listing, Reply, Space};
 use crate::error::FopResult;
 use crate::fd::FdRef;
 use crate::fop::reply::{Entries, Entry};
@@ -26,53 +22,16 @@ use crate::types::{Gfid, IaType, Iatt, Loc, Name, Xdata};
 
 /// What an entry costs in the size of a readdir fop, besides its name (the stock brick's directory record).
 const FOP_ENTRY: usize = 208;
-/// What an entry takes in the kernel's buffer, besides its name: `struct fuse_dirent`.
-const WIRE_ENTRY: usize = 24;
-/// The same with attributes: `struct fuse_direntplus`.
-const WIRE_ENTRY_PLUS: usize = 152;
 /// A guess at the length of names.
 const NAME: usize = 24;
 /// Fewest and most entries of a batch.
 const FEWEST: usize = 8;
 const MOST: usize = 4096;
 
-/// How much the kernel's buffers held lately, in bytes.
-#[derive(Debug)]
-pub(super) struct Room(AtomicUsize);
-
-impl Default for Room {
-    fn default() -> Self {
-        // A page, as older kernels have it.
-        Self(AtomicUsize::new(4096))
-    }
-}
-
-impl Room {
-    /// The size of the next fop when `used` bytes are filled and an entry takes `entry` bytes besides its name.
-    fn next_batch(&self, used: usize, entry: usize) -> u32 {
-        let left = self.0.load(Ordering::Relaxed).saturating_sub(used);
-        let entries = (left / (entry + NAME)).clamp(FEWEST, MOST);
-        (entries * (FOP_ENTRY + NAME + 1)) as u32
-    }
-
-    /// A buffer was full with so many bytes.
-    fn full_at(&self, used: usize) {
-        self.0.store(used, Ordering::Relaxed);
-    }
-}
-
-/// Where entries go.
-#[derive(Debug)]
-pub(super) enum Listing {
-    Names(ReplyDirectory),
-    WithAttributes(ReplyDirectoryPlus),
-}
-
-/// Whether there is space for more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Space {
-    Left,
-    Full,
+/// The size of the next fop.
+fn next_batch(listing: &Listing) -> u32 {
+    let entries = (listing.left() / (listing.entry_len() + NAME)).clamp(FEWEST, MOST);
+    (entries * (FOP_ENTRY + NAME + 1)) as u32
 }
 
 /// What a listing says of an entry.
@@ -89,41 +48,28 @@ enum Shown {
 }
 
 /// Answers one request for entries after `offset`.
-pub(super) async fn list(door: &Door, fd: FdRef, offset: u64, mut listing: Listing) {
-    let result = fill(door, &fd, offset, &mut listing).await;
-    match (result, listing) {
-        (Ok(()), Listing::Names(reply)) => reply.ok(),
-        (Ok(()), Listing::WithAttributes(reply)) => reply.ok(),
-        (Err(error), Listing::Names(reply)) => reply.error(to_fuse(error.errno)),
-        (Err(error), Listing::WithAttributes(reply)) => reply.error(to_fuse(error.errno)),
-    }
+pub(super) async fn list(door: &Door, fd: FdRef, offset: u64, mut listing: Listing) -> FopResult<Reply> {
+    fill(door, &fd, offset, &mut listing).await?;
+    Ok(Reply::Bytes(listing.into_bytes()))
 }
 
 async fn fill(door: &Door, fd: &FdRef, offset: u64, listing: &mut Listing) -> FopResult<()> {
-    let room = &door.front().room;
-    let fixed = match listing {
-        Listing::Names(_) => WIRE_ENTRY,
-        Listing::WithAttributes(_) => WIRE_ENTRY_PLUS,
-    };
-    let (mut at, mut used) = (offset, 0);
+    let mut at = offset;
     loop {
-        let Entries { entries, eof, .. } = match fetch(door, fd, at, room.next_batch(used, fixed)).await {
+        let Entries { entries, eof, .. } = match fetch(door, fd, at, next_batch(listing)).await {
             // What is there already is told first; the kernel comes back for the rest, and for the error.
-            Err(_) if used > 0 => return Ok(()),
+            Err(_) if !listing.is_empty() => return Ok(()),
             result => result?,
         };
         if entries.is_empty() {
             return Ok(());
         }
         for entry in &entries {
-            let shown = look(door, fd, entry).await;
-            if add(door, listing, entry, &shown) == Space::Full {
-                room.full_at(used);
+            if listing.space_for(entry.name.as_bytes()) == Space::Full {
                 return Ok(());
             }
-            if !matches!(shown, Shown::Gone) {
-                used += (fixed + entry.name.as_bytes().len()).next_multiple_of(8);
-            }
+            let shown = look(door, fd, entry).await;
+            add(door, listing, entry, &shown);
             at = entry.offset;
         }
         if eof {
@@ -173,68 +119,48 @@ async fn look(door: &Door, fd: &FdRef, entry: &Entry) -> Shown {
 }
 
 /// The kind of an entry without attributes.
-fn bare_kind(entry: &Entry) -> FileType {
-    file_type(IaType::from_dirent(entry.kind)).unwrap_or(FileType::RegularFile)
+fn bare_kind(entry: &Entry) -> IaType {
+    match IaType::from_dirent(entry.kind) {
+        IaType::Invalid => IaType::Regular,
+        kind => kind,
+    }
 }
 
-fn add(door: &Door, listing: &mut Listing, entry: &Entry, shown: &Shown) -> Space {
-    let full = match listing {
-        Listing::Names(reply) => {
-            let (ino, kind) = match shown {
-                Shown::Gone => return Space::Left,
-                Shown::Dots(ino) => (*ino, FileType::Directory),
-                Shown::Known(iatt) => (iatt.ino(), file_type(iatt.kind).unwrap_or_else(|| bare_kind(entry))),
-                Shown::Bare => (unknown_attr(FileType::RegularFile).ino.0, bare_kind(entry)),
-            };
-            reply.add(INodeNo(ino), entry.offset, kind, os_name(&entry.name))
-        }
-        Listing::WithAttributes(reply) => {
-            let bare = |ino: Option<u64>, kind| {
-                let attr = unknown_attr(kind);
-                (FileAttr { ino: ino.map_or(attr.ino, INodeNo), ..attr }, 0, false)
-            };
-            let (attr, generation, counted) = match shown {
-                Shown::Gone => return Space::Left,
-                Shown::Dots(ino) => bare(Some(*ino), FileType::Directory),
-                Shown::Bare => bare(None, bare_kind(entry)),
-                Shown::Known(iatt) => match door.front().tell(iatt) {
-                    Ok((attr, generation)) => (attr, generation, true),
-                    Err(_) => bare(None, bare_kind(entry)),
-                },
-            };
-            let keep = door.front().both_timeout();
-            let full =
-                reply.add(attr.ino, entry.offset, os_name(&entry.name), &keep, &attr, Generation(generation));
-            if full && counted {
-                // The kernel does not hear of it this time.
-                forgets::forget(door.front(), attr.ino.0, 1);
-            }
-            full
-        }
+/// An entry that the kernel does not count.
+fn uncounted(ino: Option<u64>, kind: IaType) -> EntryOut {
+    let mut attr = unknown_attr(kind);
+    attr.ino = ino.unwrap_or(attr.ino);
+    EntryOut { node: 0, generation: 0, keep_name: Duration::ZERO, keep_attr: Duration::ZERO, attr }
+}
+
+fn add(door: &Door, listing: &mut Listing, entry: &Entry, shown: &Shown) {
+    let (out, kind) = match shown {
+        Shown::Gone => return,
+        Shown::Dots(ino) => (uncounted(Some(*ino), IaType::Directory), IaType::Directory),
+        Shown::Bare => (uncounted(None, bare_kind(entry)), bare_kind(entry)),
+        Shown::Known(iatt) if listing.is_plus() => match door.front().tell(iatt) {
+            Ok(out) => (out, iatt.kind),
+            Err(_) => (uncounted(None, bare_kind(entry)), bare_kind(entry)),
+        },
+        Shown::Known(iatt) => (uncounted(Some(iatt.ino()), iatt.kind), iatt.kind),
     };
-    if full { Space::Full } else { Space::Left }
-}
-
-fn os_name(name: &CStr) -> &OsStr {
-    OsStr::from_bytes(name.to_bytes())
+    listing.add(entry.name.as_bytes(), entry.offset, kind.to_dirent().into(), &out);
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::CStr;
+
     use super::*;
     use crate::fd::Fd;
 
     #[test]
     fn batches_follow_the_kernels_buffer() {
-        let room = Room::default();
-        let entries = |room: &Room, used, wire| room.next_batch(used, wire) as usize / (FOP_ENTRY + NAME + 1);
-        assert_eq!(entries(&room, 0, WIRE_ENTRY_PLUS), 4096 / 176);
-        room.full_at(32_700);
-        assert_eq!(entries(&room, 0, WIRE_ENTRY_PLUS), 32_700 / 176);
-        assert_eq!(entries(&room, 32_700, WIRE_ENTRY_PLUS), FEWEST);
-        assert_eq!(entries(&room, usize::MAX, WIRE_ENTRY), FEWEST);
-        room.full_at(usize::MAX);
-        assert_eq!(entries(&room, 0, WIRE_ENTRY), MOST);
+        let entries = |limit, plus| next_batch(&Listing::new(limit, plus)) as usize / (FOP_ENTRY + NAME + 1);
+        assert_eq!(entries(4096, true), 4096 / 176);
+        assert_eq!(entries(32_768, true), 32_768 / 176);
+        assert_eq!(entries(0, true), FEWEST);
+        assert_eq!(entries(u32::MAX, false), MOST);
     }
 
     #[test]

@@ -1,14 +1,12 @@
-//! From a session thread to a core, and what a request has at hand there.
+//! What a request has at hand on its core.
 
 use std::cell::RefCell;
-use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use fuser::{LockOwner as FuseOwner, Request};
-
 use super::front::Front;
 use super::times;
+use super::wire::Header;
 use crate::call::{Call, CallSpec, CallTimes, Caller};
 use crate::fop::Fop;
 use crate::graph::{Graph, Next};
@@ -35,38 +33,30 @@ pub(super) fn installed() -> Option<Rc<Graph>> {
     GRAPH.with_borrow(Clone::clone)
 }
 
-/// A request with a place on a lane, which it gives up when dropped, answered or not.
+/// A request on its core. It counts as in flight until this is dropped, answered or not.
 #[derive(Debug)]
-pub(super) struct Ticket {
-    pub(super) front: Arc<Front>,
+pub(super) struct Door {
+    pub(super) graph: Rc<Graph>,
+    front: Arc<Front>,
     lane: usize,
     caller: Caller,
     unique: u64,
 }
 
-impl Ticket {
-    /// For the request at hand, without the caller's supplementary groups.
-    pub(super) fn new(front: &Arc<Front>, request: &Request) -> Self {
+impl Door {
+    /// For a request that has come to the core of `lane`; `None` when there is no graph any more.
+    pub(super) fn open(front: &Arc<Front>, lane: usize, header: &Header) -> Option<Self> {
         let caller = Caller {
-            uid: request.uid(),
-            gid: request.gid(),
+            uid: header.uid,
+            gid: header.gid,
             // Linux's process ids are positive ints; 0 is one that this PID namespace cannot see.
-            pid: i32::try_from(request.pid()).unwrap_or(0),
+            pid: i32::try_from(header.pid).unwrap_or(0),
             client: front.client,
             ..Caller::default()
         };
-        Self::enter(front, caller, request.unique().0)
-    }
-
-    fn enter(front: &Arc<Front>, caller: Caller, unique: u64) -> Self {
-        let lane = front.lanes.choose();
+        let graph = installed()?;
         front.lanes.enter(lane);
-        Self { front: Arc::clone(front), lane, caller, unique }
-    }
-
-    /// For work of the mount itself.
-    pub(super) fn internal(front: &Arc<Front>) -> Self {
-        Self::enter(front, Caller { client: front.client, ..Caller::default() }, 0)
+        Some(Self { graph, front: Arc::clone(front), lane, caller, unique: header.unique })
     }
 
     /// With the caller's supplementary groups, for fops that a layer may refuse. Root needs none.
@@ -78,47 +68,21 @@ impl Ticket {
     }
 
     /// With the owner of locks.
-    pub(super) fn with_owner(mut self, owner: FuseOwner) -> Self {
-        self.caller.lock_owner = LockOwner::new(&owner.0.to_le_bytes());
+    pub(super) fn with_owner(mut self, owner: u64) -> Self {
+        self.caller.lock_owner = LockOwner::new(&owner.to_le_bytes());
         self
     }
 
-    /// Goes to the core, where `work` becomes a task. If the core has stopped, the reply in `work` is dropped, and `fuser`
-    /// answers EIO for it.
-    pub(super) fn serve<F, T>(self, work: F)
-    where
-        F: FnOnce(Door) -> T + Send + 'static,
-        T: Future<Output = ()> + 'static,
-    {
-        let front = Arc::clone(&self.front);
-        let _ = front.lanes.remote(self.lane).post(move |core| {
-            if let Some(graph) = installed() {
-                core.spawn(work(Door { graph, ticket: self }));
-            }
-        });
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.front.lanes.leave(self.lane);
-    }
-}
-
-/// A request on its core.
-#[derive(Debug)]
-pub(super) struct Door {
-    pub(super) graph: Rc<Graph>,
-    ticket: Ticket,
-}
-
-impl Door {
-    pub(super) fn front(&self) -> &Arc<Front> {
-        &self.ticket.front
+    pub(super) const fn front(&self) -> &Arc<Front> {
+        &self.front
     }
 
-    pub(super) fn caller(&self) -> &Caller {
-        &self.ticket.caller
+    pub(super) const fn unique(&self) -> u64 {
+        self.unique
+    }
+
+    pub(super) const fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     /// Where fops enter.
@@ -141,13 +105,19 @@ impl Door {
 
     /// Enters `fop` with times of its own.
     pub(super) fn begin_at(&self, fop: Fop, subject: Gfid, times: CallTimes) -> Call {
-        let caller = self.ticket.caller.clone();
-        self.graph.begin(CallSpec { fop, subject, caller, times, unique: self.ticket.unique })
+        let caller = self.caller.clone();
+        self.graph.begin(CallSpec { fop, subject, caller, times, unique: self.unique })
     }
 
     /// Whether whoever may not do something has been stopped already: the kernel checks modes and owners, and root may all.
     pub(super) fn is_checked(&self) -> bool {
-        let config = &self.ticket.front.config;
-        config.default_permissions || config.acl || self.ticket.caller.uid == 0
+        let config = &self.front.config;
+        config.default_permissions || config.acl || self.caller.uid == 0
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.front.lanes.leave(self.lane);
     }
 }

@@ -89,6 +89,12 @@ pub enum MountError {
         /// What went wrong.
         source: io::Error,
     },
+    /// FUSE over io_uring was asked for, and cannot be had.
+    #[error(
+        "FUSE over io_uring is not offered: it needs Linux 6.14 or newer with CONFIG_FUSE_IO_URING, switched on by \
+         `echo Y > /sys/module/fuse/parameters/enable_uring`, and an io_uring that takes commands"
+    )]
+    NoRing,
     /// No core serves requests.
     #[error("core {core} does not serve this mount: it has stopped, or no graph was installed on it")]
     NoGraph {
@@ -139,10 +145,10 @@ impl MountError {
 
 /// For the kernel. ENOSYS would make it give up that kind of request for good (and take some of them, access and fsync, for
 /// granted from then on), while a layer that says so means this one fop.
-pub(super) fn to_fuse(errno: Errno) -> fuser::Errno {
+pub(super) const fn of_fop(errno: Errno) -> Errno {
     match errno {
-        Errno::NOSYS => fuser::Errno::EOPNOTSUPP,
-        errno => fuser::Errno::from_i32(errno.raw_os_error()),
+        Errno::NOSYS => Errno::OPNOTSUPP,
+        errno => errno,
     }
 }
 
@@ -169,8 +175,8 @@ mod tests {
     #[test]
     fn errnos_keep_their_numbers() {
         for errno in [Errno::NOENT, Errno::STALE, Errno::OPNOTSUPP, Errno::NODATA] {
-            assert_eq!(to_fuse(errno).code(), errno.raw_os_error());
+            assert_eq!(of_fop(errno), errno);
         }
-        assert_eq!(to_fuse(Errno::NOSYS), fuser::Errno::EOPNOTSUPP);
+        assert_eq!(of_fop(Errno::NOSYS), Errno::OPNOTSUPP);
     }
 }

@@ -18,8 +18,8 @@ pub(super) mod mode {
 }
 
 /// `SEEK_DATA` and `SEEK_HOLE` of lseek(2).
-const SEEK_DATA: i32 = 3;
-const SEEK_HOLE: i32 = 4;
+const SEEK_DATA: u32 = 3;
+const SEEK_HOLE: u32 = 4;
 
 /// Most bytes of one copy: the reply counts in 32 bits.
 const COPY_MAX: u64 = 1 << 30;
@@ -149,7 +149,7 @@ pub(super) async fn fallocate(door: &Door, fd: FdRef, offset: u64, len: u64, mod
     Ok(())
 }
 
-pub(super) async fn lseek(door: &Door, fd: FdRef, offset: i64, whence: i32) -> FopResult<u64> {
+pub(super) async fn lseek(door: &Door, fd: FdRef, offset: u64, whence: u32) -> FopResult<u64> {
     let what = match whence {
         SEEK_DATA => SeekWhat::Data,
         SEEK_HOLE => SeekWhat::Hole,
@@ -157,7 +157,9 @@ pub(super) async fn lseek(door: &Door, fd: FdRef, offset: i64, whence: i32) -> F
         _ => return Err(Errno::INVAL.into()),
     };
     // A negative offset is before any data.
-    let offset = u64::try_from(offset).map_err(|_| Errno::NXIO)?;
+    if i64::try_from(offset).is_err() {
+        return Err(Errno::NXIO.into());
+    }
     let call = door.begin(Fop::Seek, fd.gfid());
     Ok(door.top().seek(&call, request::Seek { fd, offset, what, xdata: Xdata::NONE }).await?.offset)
 }

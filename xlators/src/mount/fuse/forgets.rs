@@ -52,7 +52,7 @@ pub(super) fn forget(front: &Arc<Front>, node: u64, count: u64) {
         Some(Urgency::Soon) => {
             let later = Arc::clone(front);
             // A core that has stopped has no layers to tell.
-            let _ = front.lanes.remote(front.lanes.choose()).post(move |core| {
+            let _ = front.lanes.remote(0).post(move |core| {
                 let clock = core.clone();
                 core.spawn(async move {
                     clock.sleep(PAUSE).await;

@@ -3,13 +3,12 @@
 //! They name it by its node. A file that has lost its last name is still reached through a descriptor that holds it open, so
 //! a fop that finds nothing is tried again there.
 
-use fuser::TimeOrNow;
 use kiln_uring::{Errno, StatFs, Timespec};
 
-use super::attr::requested_time;
 use super::door::Door;
 use super::open_files::is_writable;
 use super::times;
+use super::wire::{SetattrIn, When};
 use crate::error::{FopError, FopResult};
 use crate::fd::FdRef;
 use crate::fop::request::{SetAttr, SetAttrValid};
@@ -64,54 +63,46 @@ pub(super) async fn getattr(door: &Door, gfid: Gfid, fd: Option<FdRef>) -> FopRe
     or_open(door, gfid, result, Retry::Look, async |fd| fstat(door, fd).await).await
 }
 
-/// What a SETATTR request changes.
-#[derive(Debug, Default)]
-pub(super) struct Changes {
-    pub(super) mode: Option<u32>,
-    pub(super) uid: Option<u32>,
-    pub(super) gid: Option<u32>,
-    pub(super) size: Option<u64>,
-    pub(super) atime: Option<TimeOrNow>,
-    pub(super) mtime: Option<TimeOrNow>,
-}
-
-impl Changes {
-    /// Everything but the size.
-    fn attributes(&self, now: Timespec) -> SetAttr {
-        let mut attr = SetAttr::default();
-        for (value, field, bit) in [
-            (self.mode.map(|mode| mode & 0o7777), &mut attr.prot, SetAttrValid::MODE),
-            (self.uid, &mut attr.uid, SetAttrValid::UID),
-            (self.gid, &mut attr.gid, SetAttrValid::GID),
-        ] {
-            if let Some(value) = value {
-                *field = value;
-                attr.valid |= bit;
-            }
-        }
-        for (time, field, bit, now_bit) in [
-            (self.atime, &mut attr.atime, SetAttrValid::ATIME, SetAttrValid::ATIME_NOW),
-            (self.mtime, &mut attr.mtime, SetAttrValid::MTIME, SetAttrValid::MTIME_NOW),
-        ] {
-            match time {
-                None => continue,
-                Some(TimeOrNow::Now) => {
-                    *field = now;
-                    attr.valid |= now_bit;
-                }
-                Some(TimeOrNow::SpecificTime(time)) => *field = requested_time(time),
-            }
+/// Everything but the size.
+fn attributes(changes: &SetattrIn, now: Timespec) -> SetAttr {
+    let mut attr = SetAttr::default();
+    for (value, field, bit) in [
+        (changes.mode.map(|mode| mode & 0o7777), &mut attr.prot, SetAttrValid::MODE),
+        (changes.uid, &mut attr.uid, SetAttrValid::UID),
+        (changes.gid, &mut attr.gid, SetAttrValid::GID),
+    ] {
+        if let Some(value) = value {
+            *field = value;
             attr.valid |= bit;
         }
-        attr
     }
+    for (time, field, bit, now_bit) in [
+        (changes.atime, &mut attr.atime, SetAttrValid::ATIME, SetAttrValid::ATIME_NOW),
+        (changes.mtime, &mut attr.mtime, SetAttrValid::MTIME, SetAttrValid::MTIME_NOW),
+    ] {
+        match time {
+            None => continue,
+            Some(When::Now) => {
+                *field = now;
+                attr.valid |= now_bit;
+            }
+            Some(When::At(time)) => *field = time,
+        }
+        attr.valid |= bit;
+    }
+    attr
 }
 
 /// Changes attributes and answers the new ones. The size comes first: cutting a file moves its times, which the request may
 /// set, and the set-id bits that the kernel takes away come as a mode.
-pub(super) async fn setattr(door: &Door, gfid: Gfid, fd: Option<FdRef>, changes: Changes) -> FopResult<Iatt> {
+pub(super) async fn setattr(
+    door: &Door,
+    gfid: Gfid,
+    fd: Option<FdRef>,
+    changes: SetattrIn,
+) -> FopResult<Iatt> {
     let now = door.graph.core().realtime();
-    let attr = changes.attributes(now);
+    let attr = attributes(&changes, now);
     if let Some(size) = changes.size {
         let cut = truncate(door, gfid, fd, size).await?;
         if attr.valid.is_empty() {
@@ -164,22 +155,21 @@ pub(super) async fn statfs(door: &Door, loc: Loc) -> FopResult<StatFs> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
     use super::*;
 
     #[test]
     fn changes_become_fields_with_their_bits() {
         let now = Timespec { sec: 100, nsec: 5 };
-        let changes = Changes {
+        let before = Timespec { sec: -3, nsec: 4 };
+        let changes = SetattrIn {
             mode: Some(0o104_755),
             gid: Some(7),
             size: Some(1),
-            atime: Some(TimeOrNow::Now),
-            mtime: Some(TimeOrNow::SpecificTime(UNIX_EPOCH + Duration::new(3, 4))),
-            ..Changes::default()
+            atime: Some(When::Now),
+            mtime: Some(When::At(before)),
+            ..SetattrIn::default()
         };
-        let attr = changes.attributes(now);
+        let attr = attributes(&changes, now);
         assert_eq!(
             attr.valid,
             SetAttrValid::MODE
@@ -189,7 +179,7 @@ mod tests {
                 | SetAttrValid::MTIME
         );
         assert_eq!((attr.prot, attr.gid, attr.atime), (0o4755, 7, now));
-        assert_eq!(attr.mtime, Timespec { sec: 3, nsec: 4 });
-        assert_eq!(Changes::default().attributes(now), SetAttr::default());
+        assert_eq!(attr.mtime, before);
+        assert_eq!(attributes(&SetattrIn::default(), now), SetAttr::default());
     }
 }

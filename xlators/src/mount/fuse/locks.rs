@@ -2,11 +2,10 @@
 //!
 //! Both kinds come as byte ranges: the kernel gives a flock the whole file and an owner of its own.
 
-use fuser::ReplyLock;
 use kiln_uring::Errno;
 
 use super::door::Door;
-use super::error::to_fuse;
+use super::wire::FileLock;
 use crate::error::FopResult;
 use crate::fd::FdRef;
 use crate::fop::{Fop, request};
@@ -15,72 +14,49 @@ use crate::types::{Flock, LkCmd, LockOwner, LockType, Xdata};
 /// The kernel's last byte of a lock that reaches to the end of the file.
 const END_OF_FILE: u64 = i64::MAX as u64;
 
-/// A byte range as FUSE has it: the last byte is part of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Range {
-    pub(super) start: u64,
-    pub(super) end: u64,
-    /// `F_RDLCK`, `F_WRLCK` or `F_UNLCK`.
-    pub(super) kind: i32,
-    pub(super) pid: u32,
+/// Numbers of Linux's `l_type`.
+const KINDS: [(u32, LockType); 3] = [(0, LockType::Read), (1, LockType::Write), (2, LockType::Unlock)];
+
+/// For a fop.
+fn to_flock(range: FileLock, owner: LockOwner) -> Result<Flock, Errno> {
+    let kind = KINDS.iter().find(|(number, _)| *number == range.kind).ok_or(Errno::INVAL)?.1;
+    let start = i64::try_from(range.start).map_err(|_| Errno::INVAL)?;
+    let len = match range.end {
+        END_OF_FILE.. => 0,
+        end => {
+            let len = end.checked_sub(range.start).ok_or(Errno::INVAL)? + 1;
+            i64::try_from(len).map_err(|_| Errno::OVERFLOW)?
+        }
+    };
+    Ok(Flock { kind, start, len, pid: i32::try_from(range.pid).unwrap_or(0), owner })
 }
 
-/// Numbers of Linux's `l_type`.
-const KINDS: [(i32, LockType); 3] = [(0, LockType::Read), (1, LockType::Write), (2, LockType::Unlock)];
-
-impl Range {
-    /// For a fop.
-    pub(super) fn to_flock(self, owner: LockOwner) -> Result<Flock, Errno> {
-        let kind = KINDS.iter().find(|(number, _)| *number == self.kind).ok_or(Errno::INVAL)?.1;
-        let start = i64::try_from(self.start).map_err(|_| Errno::INVAL)?;
-        let len = match self.end {
-            END_OF_FILE.. => 0,
-            end => {
-                let len = end.checked_sub(self.start).ok_or(Errno::INVAL)? + 1;
-                i64::try_from(len).map_err(|_| Errno::OVERFLOW)?
-            }
-        };
-        Ok(Flock { kind, start, len, pid: i32::try_from(self.pid).unwrap_or(0), owner })
-    }
-
-    /// From a fop's reply.
-    fn from_flock(flock: &Flock) -> Self {
-        let start = u64::try_from(flock.start).unwrap_or(0);
-        let end = match u64::try_from(flock.len) {
-            Ok(0) | Err(_) => END_OF_FILE,
-            Ok(len) => start.saturating_add(len - 1).min(END_OF_FILE),
-        };
-        let kind = KINDS.iter().find(|(_, kind)| *kind == flock.kind).map_or(2, |(number, _)| *number);
-        Self { start, end, kind, pid: u32::try_from(flock.pid).unwrap_or(0) }
-    }
+/// From a fop's reply.
+pub(super) fn from_flock(flock: &Flock) -> FileLock {
+    let start = u64::try_from(flock.start).unwrap_or(0);
+    let end = match u64::try_from(flock.len) {
+        Ok(0) | Err(_) => END_OF_FILE,
+        Ok(len) => start.saturating_add(len - 1).min(END_OF_FILE),
+    };
+    let kind = KINDS.iter().find(|(_, kind)| *kind == flock.kind).map_or(2, |(number, _)| *number);
+    FileLock { start, end, kind, pid: u32::try_from(flock.pid).unwrap_or(0) }
 }
 
 /// Asks or sets.
-pub(super) async fn lock(door: &Door, fd: FdRef, cmd: LkCmd, range: Range) -> FopResult<Flock> {
-    let flock = range.to_flock(door.caller().lock_owner.clone())?;
+pub(super) async fn lock(door: &Door, fd: FdRef, cmd: LkCmd, range: FileLock) -> FopResult<Flock> {
+    let flock = to_flock(range, door.caller().lock_owner.clone())?;
     let call = door.begin(Fop::Lk, fd.gfid());
     Ok(door.top().lk(&call, request::Lk { fd, cmd, flock, xdata: Xdata::NONE }).await?.flock)
-}
-
-/// Answers with the lock that is in the way.
-pub(super) fn answer(reply: ReplyLock, result: FopResult<Flock>) {
-    match result {
-        Ok(flock) => {
-            let Range { start, end, kind, pid } = Range::from_flock(&flock);
-            reply.locked(start, end, kind, pid);
-        }
-        Err(error) => reply.error(to_fuse(error.errno)),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn round(start: u64, end: u64) -> (i64, i64, Range) {
-        let range = Range { start, end, kind: 1, pid: 9 };
-        let flock = range.to_flock(LockOwner::default()).unwrap();
-        (flock.start, flock.len, Range::from_flock(&flock))
+    fn round(start: u64, end: u64) -> (i64, i64, FileLock) {
+        let range = FileLock { start, end, kind: 1, pid: 9 };
+        let flock = to_flock(range, LockOwner::default()).unwrap();
+        (flock.start, flock.len, from_flock(&flock))
     }
 
     #[test]
@@ -96,8 +72,9 @@ mod tests {
 
     #[test]
     fn weird_ranges_are_refused() {
-        let refused =
-            |start, end, kind| Range { start, end, kind, pid: 0 }.to_flock(LockOwner::default()).unwrap_err();
+        let refused = |start, end, kind| {
+            to_flock(FileLock { start, end, kind, pid: 0 }, LockOwner::default()).unwrap_err()
+        };
         assert_eq!(refused(9, 5, 0), Errno::INVAL);
         assert_eq!(refused(u64::MAX, u64::MAX, 0), Errno::INVAL);
         assert_eq!(refused(0, 1, 77), Errno::INVAL);

@@ -1,19 +1,25 @@
 //! `mount/fuse`: a graph as a directory of this machine.
 //!
 //! ```text
-//!  process ── system call ──▶ kernel ── /dev/fuse ──▶ session thread ── mailbox ──▶ core ──▶ graph
-//!                               ▲                       (translates)              (a task)     │
-//!                               └───────────────────── reply, written by the core ◀────────────┘
+//!  process ── system call ──▶ kernel ──┬── /dev/fuse ───────────▶ core: read, task ──▶ graph
+//!                               ▲      └── the CPU's queue ─────▶ core: slot ────────▶   │
+//!                               └──────────────── answer, by the same core ◀─────────────┘
 //! ```
 //!
-//! A *session thread* reads a request, turns it into arguments of its own ([`session`]) and posts it to a core ([`door`]);
-//! which one, [`lanes`] decides. There it becomes a task that enters the graph as a fop ([`names`], [`inodes`], [`files`],
-//! [`dirs`], [`xattrs`], [`locks`]), and the core itself writes the answer ([`reply`]).
+//! The cores serve the mount themselves; no other thread takes part. Each waits in its ring for requests on a descriptor
+//! of its own ([`device`]), and, where the kernel offers FUSE over io_uring, in the slots of the queue of its CPU
+//! ([`slots`]). A request is decoded ([`wire`]), enters the graph as a fop ([`serve`], and from there [`names`],
+//! [`inodes`], [`files`], [`dirs`], [`xattrs`], [`locks`]), and what came of it is told to the kernel ([`reply`]).
 //!
-//! **Objects.** The kernel names an object by a node id. That is the inode number users see, which is half of the gfid
-//! ([`crate::inode_table`]); `fuser` offers no way to make the two differ. Each reply that names an object (lookup, create,
-//! mkdir, mknod, symlink, link, each entry of a readdirplus but `.` and `..`) counts one, and the kernel's forgets count
-//! down. What it has forgotten is passed on to the layers in batches ([`forgets`]).
+//! `fuser` shakes hands with the kernel ([`session`]) and names its flags. Its own session would read requests on threads
+//! that do nothing else, and every request would take two wakes more than it needs: on two virtual CPUs a mount that was
+//! served so reached half the rate of libfuse's passthrough example (`docs/performance.md`). It also answers interrupts
+//! by itself, and keeps the size of directory buffers, the kind of locks and the generation of handles to itself.
+//!
+//! **Objects.** The kernel names an object by a node id; here it is the inode number that users see, which is half of the gfid
+//! ([`crate::inode_table`]). Each reply that names an object (lookup, create, mkdir, mknod, symlink, link, each entry of a
+//! readdirplus but `.` and `..`) counts one, and the kernel's forgets count down. What it has forgotten is passed on to the
+//! layers in batches ([`forgets`]).
 //!
 //! **Open files** are numbers in a bounded table; the last close releases them in every layer. A file without a name is
 //! found through whatever holds it open ([`open_files`]).
@@ -30,24 +36,16 @@
 //! door of the same brick are seen with that delay. Pages of a file are dropped when an open finds another size or mtime.
 //!
 //! **Locks** go down only when a layer keeps them. Otherwise the kernel does, which is right for a brick that has this one
-//! mount and no other client.
+//! mount and no other client. Flocks come as POSIX locks of another owner over the whole file, which is how GlusterFS
+//! sends them on as well.
 //!
-//! # What `fuser` 0.18 does not let through
+//! **Interrupts** end waits and reads, not changes ([`interrupts`]).
 //!
-//! - *Interrupts.* `fuser` answers FUSE_INTERRUPT with ENOSYS by itself, whereupon the kernel stops sending it and a process
-//!   waits for its answer, signals or not (a request that no session thread has read yet is still withdrawn by a fatal
-//!   signal). Requests end by themselves, so that costs nobody more than the duration of a fop; only a waiting lock, which
-//!   needs a layer that keeps locks, can last. Looking at `/dev/fuse` in front of `fuser` would take a copy of every
-//!   request through a socket.
-//! - Which kind of lock it is: flocks come as POSIX locks of another owner over the whole file, which is how GlusterFS
-//!   sends them on as well.
-//! - The size of the kernel's directory buffers ([`dirs`] learns it).
-//! - Opcodes newer than protocol 7.40 are answered with ENOSYS, after which the kernel does without (`statx` with
-//!   birth times, `O_TMPFILE`).
-//!
-//! `fuser` reports through the `log` crate; the binary routes that into `tracing`.
+//! Opcodes that are not served are answered with ENOSYS, after which the kernel does without (`statx` with birth times,
+//! `O_TMPFILE`, `bmap`, `ioctl`, `poll`). `fuser` reports through the `log` crate; the binary routes that into `tracing`.
 
 mod attr;
+mod device;
 mod dirs;
 mod door;
 mod error;
@@ -56,33 +54,47 @@ mod forgets;
 mod front;
 mod groups;
 mod inodes;
+mod interrupts;
 mod lanes;
 mod locks;
 mod names;
 mod open_files;
 mod options;
 mod reply;
+mod serve;
 mod session;
+mod slots;
 mod times;
+mod wire;
 mod xattrs;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kiln_uring::{Errno, Remote, host};
+use kiln_uring::{Errno, Remote, Sys, host};
 
 pub use door::{install, uninstall};
 pub use error::MountError;
-pub use options::MountConfig;
+pub use options::{MountConfig, Transport};
 
-use door::Ticket;
 use front::Front;
 use lanes::Lanes;
 use options::Offers;
-use session::Session;
+use session::{Alive, State};
+
+/// Decodes a request as if it came from the kernel, in one piece and in two, and tells it in words. For fuzzing.
+#[cfg(any(test, feature = "testing"))]
+#[must_use]
+pub fn decode(bytes: &[u8]) -> String {
+    let whole = wire::Header::of_message(bytes).map(|(header, args)| header.operation(args));
+    let (head, rest) = bytes.split_at(bytes.len().min(40));
+    let (fixed, rest) = rest.split_at(rest.len().min(128));
+    let halves = wire::Header::of_slot(head, fixed, rest).map(|(header, args)| header.operation(args));
+    format!("{whole:?} {halves:?}")
+}
 
 /// How long a core may take to say that it serves.
 const CORE_ANSWER: Duration = Duration::from_secs(10);
@@ -104,43 +116,8 @@ pub struct Mount {
 struct Inner {
     front: Arc<Front>,
     path: PathBuf,
-    session: Arc<SessionState>,
-}
-
-/// How the session goes.
-#[derive(Debug, Default)]
-struct SessionState {
-    ended: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl SessionState {
-    fn end(&self) {
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.changed.notify_all();
-    }
-
-    fn has_ended(&self) -> bool {
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait(&self) {
-        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        while !*ended {
-            ended = self.changed.wait(ended).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn wait_until(&self, deadline: Instant) -> bool {
-        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if *ended || left.is_zero() {
-                return *ended;
-            }
-            ended = self.changed.wait_timeout(ended, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
+    state: Arc<State>,
+    over_ring: bool,
 }
 
 /// How an unmount went.
@@ -164,6 +141,8 @@ pub struct MountView {
     pub open: usize,
     /// Requests in flight.
     pub in_flight: usize,
+    /// They come over io_uring, not through `/dev/fuse`.
+    pub over_ring: bool,
 }
 
 impl Mount {
@@ -173,7 +152,7 @@ impl Mount {
     /// See [`MountError`]; nothing is mounted then.
     pub fn start(config: MountConfig, cores: &[Remote]) -> Result<Self, MountError> {
         let path = check_mountpoint(&config.mountpoint)?;
-        let (offers, lanes) = ask_cores(cores)?;
+        let Asked { offers, lanes, ring, sys } = ask_cores(cores)?;
         let client = NEXT_CLIENT.fetch_sub(1, Ordering::Relaxed);
         let front = Front::new(config, offers, client, lanes);
         let device = front
@@ -181,26 +160,24 @@ impl Mount {
             .to_mount()
             .mount(&path)
             .map_err(|error| MountError::of_mount(path.clone(), error))?;
-        let handler = Session::new(Arc::clone(&front));
-        let settings = front.config.to_session();
-        let session = fuser::Session::from_fd(handler, device, settings.acl, settings)
-            .map_err(|source| MountError::Handshake { source });
-        let state = Arc::new(SessionState::default());
-        let started = session.and_then(|session| {
-            let (front, state) = (Arc::clone(&front), Arc::clone(&state));
-            let run = move || run(session, &front, &state);
-            thread::Builder::new()
-                .name("fuse-mount".into())
-                .spawn(run)
-                .map_err(|source| MountError::Thread { source })
-        });
-        if let Err(error) = started {
-            // The server's end is closed by now, so nobody can be using it.
-            let _ = host::unmount(&path, true);
-            return Err(error);
-        }
-        tracing::info!(mountpoint = %path.display(), cores = front.lanes.len(), "mounted");
-        Ok(Self { inner: Arc::new(Inner { front, path, session: state }) })
+        let state = Arc::new(State::default());
+        let serve = || {
+            let ours = device.try_clone().map_err(|source| MountError::Handshake { source })?;
+            let over_ring = session::shake_hands(&front, device, ring)?;
+            session::start(&front, ours, &sys, over_ring, &Alive::new(&front, &state))?;
+            Ok(over_ring)
+        };
+        let over_ring = match serve() {
+            Ok(over_ring) => over_ring,
+            Err(error) => {
+                // What has been started ends by itself once nothing is mounted any more.
+                let _ = host::unmount(&path, true);
+                return Err(error);
+            }
+        };
+        let transport = if over_ring { "io_uring" } else { "/dev/fuse" };
+        tracing::info!(mountpoint = %path.display(), cores = front.lanes.len(), transport, "mounted");
+        Ok(Self { inner: Arc::new(Inner { front, path, state, over_ring }) })
     }
 
     /// Where it is mounted, free of symbolic links.
@@ -211,13 +188,13 @@ impl Mount {
 
     /// Waits until the session has ended: by [`Mount::unmount`] or by an unmount from outside.
     pub fn wait(&self) {
-        self.inner.session.wait();
+        self.inner.state.wait();
     }
 
     /// Whether the session has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.inner.session.has_ended()
+        self.inner.state.has_ended()
     }
 
     /// Unmounts, lazily when it is in use, and waits until every request in flight is answered, for as long as
@@ -233,14 +210,19 @@ impl Mount {
     #[must_use]
     pub fn view(&self) -> MountView {
         let front = &self.inner.front;
-        MountView { nodes: front.nodes.len(), open: front.files.len(), in_flight: front.lanes.total() }
+        MountView {
+            nodes: front.nodes.len(),
+            open: front.files.len(),
+            in_flight: front.lanes.total(),
+            over_ring: self.inner.over_ring,
+        }
     }
 }
 
 impl Inner {
     fn unmount(&self) -> Result<Unmounted, Errno> {
         let deadline = Instant::now() + self.front.config.drain;
-        if self.session.has_ended() {
+        if self.state.has_ended() {
             return Ok(self.drained(deadline, Unmounted::Clean));
         }
         let mut result = host::unmount(&self.path, false);
@@ -254,13 +236,13 @@ impl Inner {
         match result {
             // Nothing is mounted there any more: somebody was faster.
             Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {
-                self.session.wait_until(deadline);
+                self.state.wait_until(deadline);
                 Ok(self.drained(deadline, Unmounted::Clean))
             }
             Err(Errno::BUSY) => {
                 tracing::warn!(mountpoint = %self.path.display(), "in use: detached, and gone when its last user goes");
                 host::unmount(&self.path, true)?;
-                let ended = self.session.wait_until(Instant::now() + PAUSE);
+                let ended = self.state.wait_until(Instant::now() + PAUSE);
                 Ok(self.drained(deadline, if ended { Unmounted::Clean } else { Unmounted::Detached }))
             }
             Err(errno) => Err(errno),
@@ -277,7 +259,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if !self.session.has_ended()
+        if !self.state.has_ended()
             && let Err(errno) = self.unmount()
         {
             tracing::error!(mountpoint = %self.path.display(), %errno, "could not be unmounted");
@@ -294,23 +276,6 @@ fn drain(front: &Front, deadline: Instant) -> usize {
         }
         thread::sleep(Duration::from_millis(2));
     }
-}
-
-/// The life of a session, on a thread of its own.
-fn run(session: fuser::Session<Session>, front: &Arc<Front>, state: &SessionState) {
-    if let Err(error) = session.run() {
-        tracing::error!(%error, "the FUSE session ended badly");
-    }
-    // Nobody will close these any more.
-    let left = front.files.drain();
-    if !left.is_empty() {
-        Ticket::internal(front).serve(move |door| async move {
-            left.iter().for_each(|fd| door.graph.release(fd));
-        });
-    }
-    forgets::deliver(front);
-    drain(front, Instant::now() + front.config.drain);
-    state.end();
 }
 
 /// The mount point without symbolic links, if something can be mounted there.
@@ -330,37 +295,46 @@ pub fn check_mountpoint(path: &Path) -> Result<PathBuf, MountError> {
     }
 }
 
+/// What the cores say of themselves.
+struct Asked {
+    offers: Offers,
+    lanes: Lanes,
+    /// All their rings can carry FUSE.
+    ring: bool,
+    sys: Arc<dyn Sys>,
+}
+
 /// Asks every core whether it serves, what its graph offers, and where it runs.
-fn ask_cores(cores: &[Remote]) -> Result<(Offers, Lanes), MountError> {
+fn ask_cores(cores: &[Remote]) -> Result<Asked, MountError> {
     let (sender, receiver) = mpsc::channel();
     for (index, remote) in cores.iter().enumerate() {
         let sender = sender.clone();
         // A core that has stopped does not answer, which is noticed below.
-        let _ = remote.post(move |_| {
+        let _ = remote.post(move |core| {
             let offers = door::installed().map(|graph| Offers::of(&graph));
-            let _ = sender.send((index, offers, host::pinned_cpu()));
+            let here = (host::pinned_cpu(), core.carries_fuse(), Arc::clone(core.sys()));
+            let _ = sender.send((index, offers, here));
         });
     }
     drop(sender);
     let mut answers = vec![None; cores.len()];
     let deadline = Instant::now() + CORE_ANSWER;
-    while let Ok((index, offers, cpu)) =
+    while let Ok((index, offers, here)) =
         receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()))
     {
-        answers[index] = offers.map(|offers| (offers, cpu));
+        answers[index] = offers.map(|offers| (offers, here));
     }
     let mut lanes = Vec::with_capacity(cores.len());
-    let mut common = Offers::default();
+    let mut common = None;
     for (core, (answer, remote)) in answers.into_iter().zip(cores).enumerate() {
-        // All graphs are made from one blueprint, so their offers are the same.
-        let (offers, cpu) = answer.ok_or(MountError::NoGraph { core })?;
-        common = offers;
+        let (offers, (cpu, carries, sys)) = answer.ok_or(MountError::NoGraph { core })?;
         lanes.push((remote.clone(), cpu));
+        // All graphs are made from one blueprint, so their offers are the same.
+        let (_, ring, _) = common.get_or_insert((offers, true, sys));
+        *ring &= carries;
     }
-    if lanes.is_empty() {
-        return Err(MountError::NoGraph { core: 0 });
-    }
-    Ok((common, Lanes::new(lanes)))
+    let (offers, ring, sys) = common.ok_or(MountError::NoGraph { core: 0 })?;
+    Ok(Asked { offers, lanes: Lanes::new(lanes), ring, sys })
 }
 
 #[cfg(test)]

@@ -10,6 +10,18 @@ use crate::fop::Fop;
 use crate::graph::Graph;
 use crate::translator::Children;
 
+/// Which way requests take from the kernel to the cores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// Over io_uring where kernel and administrator allow it, through `/dev/fuse` otherwise.
+    #[default]
+    Auto,
+    /// Through `/dev/fuse`.
+    Device,
+    /// Over io_uring, or not at all.
+    Ring,
+}
+
 /// How to mount. [`MountConfig::new`] has the defaults; they are the stock GlusterFS client's where it has the option.
 #[derive(Clone, Debug)]
 pub struct MountConfig {
@@ -17,10 +29,8 @@ pub struct MountConfig {
     pub mountpoint: PathBuf,
     /// Source shown in the mount table.
     pub fsname: String,
-    /// Threads that read requests, at least 1. They only translate; one keeps several cores busy.
-    pub session_threads: usize,
-    /// Binds session thread i to the CPU of core i. Without it the scheduler moves it to where requests come from.
-    pub pin_sessions: bool,
+    /// Which way requests take.
+    pub transport: Transport,
     /// Other users than the one who mounts may use it.
     pub allow_other: bool,
     /// The kernel checks permissions from mode and owner. ACLs imply it.
@@ -65,8 +75,7 @@ impl MountConfig {
         Self {
             mountpoint: mountpoint.into(),
             fsname: "kiln".into(),
-            session_threads: 1,
-            pin_sessions: false,
+            transport: Transport::Auto,
             allow_other: false,
             default_permissions: false,
             read_only: false,
@@ -110,9 +119,6 @@ impl MountConfig {
     pub(super) fn to_session(&self) -> fuser::Config {
         let mut config = fuser::Config::default();
         config.acl = if self.allow_other { SessionACL::All } else { SessionACL::Owner };
-        config.n_threads = Some(self.session_threads.max(1));
-        // Own descriptors spare the threads the lock of a shared one, and the kernel tells their requests apart.
-        config.clone_fd = self.session_threads > 1;
         config
     }
 }
@@ -242,6 +248,5 @@ mod tests {
             ("/srv/brick", true, false, false)
         );
         assert_eq!(config.to_session().acl, SessionACL::All);
-        assert!(!config.to_session().clone_fd);
     }
 }

@@ -1,121 +1,63 @@
-//! From a fop's result to the answer that the kernel gets.
+//! From what a fop found to what the kernel is told.
 
-use fuser::{
-    FileHandle, FopenFlags, Generation, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty, ReplyEntry,
-    ReplyLseek, ReplyOpen, ReplyWrite,
-};
-use kiln_uring::Errno;
+use fuser::FopenFlags;
+use kiln_uring::{Errno, StatFs};
 
 use super::attr;
-use super::error::to_fuse;
 use super::front::Front;
+use super::wire::{Attr, EntryOut, Kstatfs, Reply};
 use crate::error::FopResult;
 use crate::types::Iatt;
 
-/// Nothing but success or failure.
-pub(super) fn empty(reply: ReplyEmpty, result: FopResult<()>) {
-    match result {
-        Ok(()) => reply.ok(),
-        Err(error) => reply.error(to_fuse(error.errno)),
-    }
-}
-
-/// A new or found entry.
-pub(super) fn entry(front: &Front, reply: ReplyEntry, result: FopResult<Iatt>) {
-    let told = result.map_err(|error| error.errno).and_then(|iatt| front.tell(&iatt));
-    match told {
-        Ok((attr, generation)) => {
-            let config = &front.config;
-            reply.entry_with_ttls(&config.attr_timeout, &config.entry_timeout, &attr, Generation(generation));
-        }
-        Err(errno) => reply.error(to_fuse(errno)),
-    }
+/// A new or found entry, which the kernel counts from now on.
+pub(super) fn entry(front: &Front, iatt: &Iatt) -> FopResult<Reply> {
+    Ok(Reply::Entry(front.tell(iatt)?))
 }
 
 /// A looked-up entry, whose absence the kernel may remember too: as node 0.
-pub(super) fn found(front: &Front, reply: ReplyEntry, result: FopResult<Iatt>) {
+pub(super) fn found(front: &Front, result: FopResult<Iatt>) -> FopResult<Reply> {
     let keep = front.config.negative_timeout;
     match result {
         Err(error) if error.errno == Errno::NOENT && !keep.is_zero() => {
-            let mut nobody = attr::unknown_attr(fuser::FileType::RegularFile);
-            nobody.ino = fuser::INodeNo(0);
-            nobody.size = 0;
-            reply.entry_with_ttls(&keep, &keep, &nobody, Generation(0));
+            let attr = Attr::default();
+            Ok(Reply::Entry(EntryOut { node: 0, generation: 0, keep_name: keep, keep_attr: keep, attr }))
         }
-        result => entry(front, reply, result),
+        result => entry(front, &result?),
     }
 }
 
 /// The attributes of a node.
-pub(super) fn attributes(front: &Front, node: u64, reply: ReplyAttr, result: FopResult<Iatt>) {
-    match result.map(|iatt| attr::file_attr(&iatt, node)) {
-        Ok(Some(attr)) => reply.attr(&front.config.attr_timeout, &attr),
-        Ok(None) => reply.error(fuser::Errno::EIO),
-        Err(error) => reply.error(to_fuse(error.errno)),
-    }
+pub(super) fn attributes(front: &Front, node: u64, iatt: &Iatt) -> FopResult<Reply> {
+    let attr = attr::attr(iatt, node).ok_or(Errno::IO)?;
+    Ok(Reply::Attr { keep: front.config.attr_timeout, attr })
 }
 
 /// How the kernel treats an open file.
-pub(super) fn file_flags(front: &Front) -> FopenFlags {
+pub(super) fn file_flags(front: &Front) -> u32 {
     let mut flags = FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES;
     flags.set(FopenFlags::FOPEN_DIRECT_IO, front.config.direct_io);
     flags.set(FopenFlags::FOPEN_KEEP_CACHE, front.config.keep_cache);
     flags.set(FopenFlags::FOPEN_NOFLUSH, !front.offers.flush);
-    flags
-}
-
-/// An opened file or directory.
-pub(super) fn opened(reply: ReplyOpen, result: FopResult<u64>, flags: FopenFlags) {
-    match result {
-        Ok(handle) => reply.opened(FileHandle(handle), flags),
-        Err(error) => reply.error(to_fuse(error.errno)),
-    }
-}
-
-/// A made and opened file. The answer is `Err` with the handle when the kernel could not be told.
-pub(super) fn created(front: &Front, reply: ReplyCreate, result: FopResult<(Iatt, u64)>) -> Result<(), u64> {
-    let (iatt, handle) = match result {
-        Ok(made) => made,
-        Err(error) => {
-            reply.error(to_fuse(error.errno));
-            return Ok(());
-        }
-    };
-    match front.tell(&iatt) {
-        Ok((attr, generation)) => {
-            let keep = front.both_timeout();
-            reply.created(&keep, &attr, Generation(generation), FileHandle(handle), file_flags(front));
-            Ok(())
-        }
-        Err(errno) => {
-            reply.error(to_fuse(errno));
-            Err(handle)
-        }
-    }
-}
-
-/// Bytes.
-pub(super) fn data(reply: ReplyData, result: FopResult<impl AsRef<[u8]>>) {
-    match result {
-        Ok(bytes) => reply.data(bytes.as_ref()),
-        Err(error) => reply.error(to_fuse(error.errno)),
-    }
+    flags.bits()
 }
 
 /// A count of bytes.
-pub(super) fn written(reply: ReplyWrite, result: FopResult<usize>) {
-    match result.map(u32::try_from) {
-        Ok(Ok(count)) => reply.written(count),
-        Ok(Err(_)) => reply.error(fuser::Errno::EIO),
-        Err(error) => reply.error(to_fuse(error.errno)),
-    }
+pub(super) fn written(count: usize) -> FopResult<Reply> {
+    Ok(Reply::Written(u32::try_from(count).map_err(|_| Errno::IO)?))
 }
 
-/// An offset.
-pub(super) fn offset(reply: ReplyLseek, result: FopResult<u64>) {
-    match result.map(i64::try_from) {
-        Ok(Ok(offset)) => reply.offset(offset),
-        Ok(Err(_)) => reply.error(fuser::Errno::EOVERFLOW),
-        Err(error) => reply.error(to_fuse(error.errno)),
-    }
+/// Space of the volume.
+pub(super) fn statfs(of: &StatFs) -> Reply {
+    let small = |value: u64, otherwise| u32::try_from(value).unwrap_or(otherwise);
+    Reply::Statfs(Kstatfs {
+        blocks: of.blocks,
+        bfree: of.bfree,
+        bavail: of.bavail,
+        files: of.files,
+        ffree: of.ffree,
+        bsize: small(of.bsize, 4096),
+        namelen: small(of.namemax, 255),
+        frsize: small(of.frsize, 4096),
+        ..Kstatfs::default()
+    })
 }

@@ -2,12 +2,11 @@
 
 use std::ffi::CStr;
 
-use fuser::ReplyXattr;
 use kiln_uring::Errno;
 
 use super::door::Door;
-use super::error::to_fuse;
-use super::inodes::{Changes, Retry, getattr, or_open, setattr};
+use super::inodes::{Retry, getattr, or_open, setattr};
+use super::wire::{Reply, SetattrIn};
 use crate::error::FopResult;
 use crate::fop::{Fop, request};
 use crate::keys;
@@ -73,7 +72,7 @@ pub(super) async fn set(door: &Door, gfid: Gfid, name: Key, value: Vec<u8>, flag
     if let Some(bits) = strip {
         // The ACL has set the permission bits meanwhile; only set-id and sticky bits are the old ones.
         let prot = getattr(door, gfid, None).await?.prot & 0o777;
-        let changes = Changes { mode: Some(bits & !0o777 | prot), ..Changes::default() };
+        let changes = SetattrIn { mode: Some(bits & !0o777 | prot), ..SetattrIn::default() };
         setattr(door, gfid, None, changes).await?;
     }
     Ok(())
@@ -100,31 +99,12 @@ pub(super) async fn remove(door: &Door, gfid: Gfid, name: Key) -> FopResult<()> 
 }
 
 /// What to tell somebody who has room for `size` bytes, where 0 asks how many are needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fits {
-    Count(u32),
-    Yes,
-    No(Errno),
-}
-
-fn fits(len: usize, size: u32) -> Fits {
-    match u32::try_from(len) {
-        Err(_) => Fits::No(Errno::TOOBIG),
-        Ok(len) if size == 0 => Fits::Count(len),
-        Ok(len) if len <= size => Fits::Yes,
-        Ok(_) => Fits::No(Errno::RANGE),
-    }
-}
-
-/// Answers with bytes, with their number, or that there is no room for them.
-pub(super) fn answer(reply: ReplyXattr, size: u32, result: FopResult<Vec<u8>>) {
-    match result {
-        Ok(bytes) => match fits(bytes.len(), size) {
-            Fits::Count(len) => reply.size(len),
-            Fits::Yes => reply.data(&bytes),
-            Fits::No(errno) => reply.error(to_fuse(errno)),
-        },
-        Err(error) => reply.error(to_fuse(error.errno)),
+pub(super) fn answer(bytes: Vec<u8>, size: u32) -> FopResult<Reply> {
+    match u32::try_from(bytes.len()) {
+        Err(_) => Err(Errno::TOOBIG.into()),
+        Ok(len) if size == 0 => Ok(Reply::XattrSize(len)),
+        Ok(len) if len <= size => Ok(Reply::Bytes(bytes)),
+        Ok(_) => Err(Errno::RANGE.into()),
     }
 }
 
@@ -134,10 +114,10 @@ mod tests {
 
     #[test]
     fn sizes_are_probed() {
-        assert_eq!(fits(10, 0), Fits::Count(10));
-        assert_eq!(fits(10, 10), Fits::Yes);
-        assert_eq!(fits(10, 9), Fits::No(Errno::RANGE));
-        assert_eq!(fits(0, 5), Fits::Yes);
+        let answer = |size| answer(vec![0; 10], size);
+        assert!(matches!(answer(0), Ok(Reply::XattrSize(10))));
+        assert!(matches!(answer(10), Ok(Reply::Bytes(bytes)) if bytes.len() == 10));
+        assert_eq!(answer(9).unwrap_err().errno, Errno::RANGE);
     }
 
     #[test]

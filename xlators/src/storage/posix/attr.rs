@@ -156,24 +156,24 @@ impl Change {
     fn change_mdata(&self, brick: &Brick, target: XattrTarget<'_>, attrs: &mut Attrs) {
         let SetAttr { valid, atime, mtime, ctime, .. } = self.attr;
         brick.move_times(target, attrs, &self.times, Role::Own);
-        let Some(old) = attrs.mdata else { return };
-        let mut new = old;
-        if valid.contains(SetAttrValid::ATIME) {
-            new.atime = atime;
-        }
-        if valid.contains(SetAttrValid::MTIME) {
-            new.mtime = mtime;
-        }
-        if valid.intersects(SetAttrValid::ATIME | SetAttrValid::MTIME) {
-            // These come without flags, but with the client's time.
-            new.ctime = new.ctime.max(self.times.stamp);
-        }
-        if valid.contains(SetAttrValid::CTIME) {
-            new.ctime = new.ctime.max(ctime);
-        }
-        if new != old {
-            brick.store_times(target, attrs, new);
-        }
+        brick.change_times(target, attrs, |old| {
+            let old = old?;
+            let mut new = old;
+            if valid.contains(SetAttrValid::ATIME) {
+                new.atime = atime;
+            }
+            if valid.contains(SetAttrValid::MTIME) {
+                new.mtime = mtime;
+            }
+            if valid.intersects(SetAttrValid::ATIME | SetAttrValid::MTIME) {
+                // These come without flags, but with the client's time.
+                new.ctime = new.ctime.max(self.times.stamp);
+            }
+            if valid.contains(SetAttrValid::CTIME) {
+                new.ctime = new.ctime.max(ctime);
+            }
+            (new != old).then_some(new)
+        });
     }
 }
 

@@ -15,7 +15,7 @@ use super::intents::Intents;
 use super::mdata::{self, Role};
 use super::open_counts::OpenCounts;
 use super::options::Settings;
-use super::stripes::Stripes;
+use super::stripes::{Held, Stripes, object_key};
 use crate::call::{CallTimes, Caller};
 use crate::keys;
 use crate::types::{Gfid, Iatt, MdataTimes, Name, Xdata};
@@ -51,8 +51,10 @@ pub struct Brick {
     pub entries: Stripes,
     /// Locks of objects, by [`super::stripes::object_key`].
     pub objects: Stripes,
-    /// Locks of `trusted.glusterfs.mdata` of directories whose entries change; taken last, and for a moment only.
-    pub times: Stripes,
+    /// Locks of `trusted.glusterfs.mdata`; taken last, and for a moment only.
+    times: Stripes,
+    /// The file system is nothing but the kernel's caches: no call waits for a disk.
+    pub in_memory: bool,
     /// The file system makes no files without a name (`O_TMPFILE`).
     pub lacks_tmpfile: AtomicBool,
     /// Instances, one per core, that have not stopped yet.
@@ -105,7 +107,9 @@ impl Brick {
         settings: Settings,
     ) -> Self {
         let super::boot::Directories { root, dot, unlink_dir, landfill_dir, temp_dir } = dirs;
+        let in_memory = sys.statfs(root.fd()).is_ok_and(|found| super::warm::is_in_memory(found.kind));
         Self {
+            in_memory,
             sys,
             path: path.to_owned(),
             root,
@@ -411,28 +415,46 @@ impl Brick {
 
     // --- the client's times --------------------------------------------------------------------------------------------
 
-    /// Moves the times of an object by the rules of [`mdata`], and those in `attrs` with them. A failure is logged and
-    /// otherwise ignored, as stock does: the operation itself has happened.
+    /// Moves the times of an object by the rules of [`mdata`], and those in `attrs` with them.
     pub fn move_times(&self, target: XattrTarget<'_>, attrs: &mut Attrs, times: &CallTimes, role: Role) {
-        if times.flags.is_empty() || !self.ctime() {
-            return;
-        }
-        if let Some(new) = mdata::moved(attrs.mdata, times, role) {
-            self.store_times(target, attrs, new);
+        if !times.flags.is_empty() {
+            self.change_times(target, attrs, |old| mdata::moved(old, times, role));
         }
     }
 
-    /// Stores exactly these times.
-    pub fn store_times(&self, target: XattrTarget<'_>, attrs: &mut Attrs, new: MdataTimes) {
-        match self.sys.setxattr(target, keys::MDATA, &mdata::encode(&new), XattrFlags::empty()) {
-            Ok(()) => {
-                attrs.mdata = Some(new);
-                mdata::apply(&mut attrs.iatt, &new);
-            }
-            Err(errno) => {
-                tracing::warn!(gfid = %attrs.iatt.gfid, %errno, "cannot store trusted.glusterfs.mdata")
-            }
+    /// Changes the times of an object to what `change` makes of them (`None`: they stay), and those in `attrs` with them.
+    /// What `attrs` knows may be out of date; when it asks for a change, the attribute is read again while nobody else changes
+    /// it, so that two clients with different clocks do not undo each other. A failure is logged and otherwise ignored, as
+    /// stock does: the operation itself has happened.
+    pub fn change_times(
+        &self,
+        target: XattrTarget<'_>,
+        attrs: &mut Attrs,
+        change: impl Fn(Option<MdataTimes>) -> Option<MdataTimes>,
+    ) {
+        if !self.ctime() || change(attrs.mdata).is_none() {
+            return;
         }
+        let _held = self.lock_times(attrs.iatt.gfid);
+        let changed = self.mdata_of(target).and_then(|now| {
+            attrs.mdata = now;
+            if let Some(new) = change(now) {
+                self.sys.setxattr(target, keys::MDATA, &mdata::encode(&new), XattrFlags::empty())?;
+                attrs.mdata = Some(new);
+            }
+            Ok(())
+        });
+        if let Some(times) = &attrs.mdata {
+            mdata::apply(&mut attrs.iatt, times);
+        }
+        if let Err(errno) = changed {
+            tracing::warn!(gfid = %attrs.iatt.gfid, %errno, "cannot store trusted.glusterfs.mdata");
+        }
+    }
+
+    /// Keeps others from changing the times of an object, for the few calls that it takes, on a core too.
+    pub fn lock_times(&self, gfid: Gfid) -> Held<'_> {
+        self.times.lock(&[object_key(gfid)])
     }
 
     /// The present time of the brick's clock, where no client's is given.

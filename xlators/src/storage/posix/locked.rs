@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use kiln_uring::placement::place;
-use kiln_uring::{Class, Place, Warmth};
+use kiln_uring::{Class, Warmth};
 
 use super::stripes::{Busy, Wait};
 use super::{Brick, Posix};
@@ -18,8 +17,8 @@ impl Posix {
         T: Send + 'static,
         J: Fn(&Arc<Brick>, Wait) -> Result<T, Busy> + Send + 'static,
     {
-        if place(class, warmth) == Place::Inline
-            && let Ok(value) = job(&self.brick, Wait::Never)
+        if self.is_inline(class, warmth)
+            && let (Ok(value), _) = self.here(class, |brick| job(brick, Wait::Never))
         {
             return value;
         }
@@ -41,10 +40,10 @@ impl Posix {
         objects: Vec<u64>,
         job: impl FnOnce(&Arc<Brick>) -> T + Send + 'static,
     ) -> T {
-        if place(class, warmth) == Place::Inline {
+        if self.is_inline(class, warmth) {
             let held = self.brick.entries.try_lock(&names).zip(self.brick.objects.try_lock(&objects));
             if let Some(_held) = held {
-                return job(&self.brick);
+                return self.here(class, job).0;
             }
         }
         let job = move |brick: &Arc<Brick>| {

@@ -28,12 +28,12 @@ impl Posix {
             return Err(Errno::PERM.into());
         }
         let dir = self.directory(parent).await?;
-        let warmth = self.entry_warmth(parent, &dir, &name);
+        let warmth = self.entry_warmth(parent, &dir, &name).await;
         let job = {
             let (dir, name) = (Arc::clone(&dir), name.clone());
             move |brick: &Arc<Brick>| lookup_entry(brick, parent, &dir, &name, warmth, xdata)
         };
-        let found = self.run(Class::MetadataRead, warmth, job).await;
+        let found = self.look(parent, warmth, job).await;
         match &found {
             Ok(reply) => {
                 let gfid = reply.iatt.gfid;
@@ -50,7 +50,7 @@ impl Posix {
 
     /// Whether this core has not looked at the handle of a directory for some time.
     fn has_unchecked_handle(&self, gfid: Gfid) -> bool {
-        let checked = self.warm.borrow().get(checked_key(gfid)) == Warmth::Warm;
+        let checked = self.warm.borrow().is_touched(checked_key(gfid));
         !checked && !gfid.is_null() && self.directories.borrow().peek(&gfid).is_none()
     }
 
@@ -65,7 +65,7 @@ impl Posix {
                 return;
             }
         }
-        self.warm.borrow_mut().touch(checked_key(gfid), self.core.now());
+        self.warm.borrow_mut().mark(checked_key(gfid), self.core.now());
     }
 
     async fn lookup_gfid(&self, gfid: Gfid, xdata: Xdata) -> FopResult<reply::Lookup> {
@@ -135,9 +135,9 @@ impl Posix {
         }
         let Some(name) = loc.name else { return Err(Errno::INVAL) };
         let dir = self.directory(loc.parent).await?;
-        let warmth = self.entry_warmth(loc.parent, &dir, &name);
+        let warmth = self.entry_warmth(loc.parent, &dir, &name).await;
         let job = move |brick: &Arc<Brick>| brick.gfid_of(XattrTarget::At(dir.fd(), name.as_c_str()));
-        self.run(Class::MetadataRead, warmth, job).await
+        self.look(loc.parent, warmth, job).await
     }
 }
 

@@ -40,6 +40,8 @@ pub mod data;
 mod entry;
 pub mod gfid2path;
 pub mod handle;
+#[cfg(test)]
+mod hops;
 pub mod intents;
 mod locked;
 mod lookup;
@@ -61,9 +63,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use kiln_uring::sys::{How, OpenFlags, Resolve};
-use kiln_uring::{Class, Core, Errno, File, SysResult, Warmth};
+use kiln_uring::placement::place;
+use kiln_uring::sys::{How, OpenFlags, Resolve, XattrTarget};
+use kiln_uring::{Class, Core, Errno, File, Instant, Place, SysResult, Warmth};
 use lru::LruCache;
 use serde_json::{Value as Json, json};
 
@@ -76,6 +80,7 @@ use crate::intercept;
 use crate::options::Options;
 use crate::translator::{Children, InstanceContext, PrepareContext, Shared, Translator, TranslatorType};
 use crate::types::{Gfid, Name};
+use stripes::object_key;
 use warm::WarmSet;
 
 /// The row of the registry.
@@ -121,7 +126,7 @@ pub struct Posix {
 impl Posix {
     fn new(next: Next, core: Core, brick: Arc<Brick>) -> Self {
         let capacity = NonZeroUsize::new(DIRECTORIES).unwrap_or(NonZeroUsize::MIN);
-        let warm = RefCell::new(WarmSet::new(core.now()));
+        let warm = RefCell::new(WarmSet::new(brick.in_memory, core.now()));
         brick.instances.fetch_add(1, Ordering::AcqRel);
         Self {
             next,
@@ -137,15 +142,51 @@ impl Posix {
         }
     }
 
-    /// Runs a job on the brick, where the placement table says.
+    /// Runs a job on the brick, where the placement table and the record of what is warm say.
     async fn run<T: Send + 'static>(
         &self,
         class: Class,
         warmth: Warmth,
         job: impl FnOnce(&Arc<Brick>) -> T + Send + 'static,
     ) -> T {
+        if self.is_inline(class, warmth) {
+            return self.here(class, job).0;
+        }
         let brick = Arc::clone(&self.brick);
-        self.core.run(class, warmth, move |_| job(&brick)).await
+        self.core.run(class, Warmth::Cold, move |_| job(&brick)).await
+    }
+
+    /// Whether a job belongs on the core.
+    fn is_inline(&self, class: Class, warmth: Warmth) -> bool {
+        let warmth = self.warm.borrow_mut().judge(class, warmth, || self.core.now());
+        place(class, warmth) == Place::Inline
+    }
+
+    /// Runs a job on the core, with an eye on how long it takes, which it answers too (zero for jobs that are not watched).
+    fn here<T>(&self, class: Class, job: impl FnOnce(&Arc<Brick>) -> T) -> (T, Duration) {
+        if self.brick.in_memory || !warm::is_watched(class) {
+            return (job(&self.brick), Duration::ZERO);
+        }
+        let start = self.core.now();
+        let value = job(&self.brick);
+        let end = self.core.now();
+        self.warm.borrow_mut().ran_inline(end - start, end);
+        (value, end - start)
+    }
+
+    /// Runs a job that looks at a name in `parent`.
+    async fn look<T: Send + 'static>(
+        &self,
+        parent: Gfid,
+        warmth: Warmth,
+        job: impl FnOnce(&Arc<Brick>) -> T + Send + 'static,
+    ) -> T {
+        if !self.is_inline(Class::MetadataRead, warmth) {
+            return self.run(Class::MetadataRead, warmth, job).await;
+        }
+        let (value, took) = self.here(Class::MetadataRead, job);
+        self.warm.borrow_mut().looked_inline(object_key(parent), took);
+        value
     }
 
     /// The descriptor of directory `gfid`, from this core's cache or opened.
@@ -157,7 +198,8 @@ impl Posix {
         if let Some(dir) = self.cached_directory(gfid) {
             return Ok(dir);
         }
-        let opened = self.run(Class::Open, Warmth::Cold, move |brick| brick.open_dir(gfid)).await;
+        let warmth = if self.brick.in_memory { Warmth::Warm } else { Warmth::Cold };
+        let opened = self.run(Class::Open, warmth, move |brick| brick.open_dir(gfid)).await;
         let dir = opened.map_err(|errno| if errno == Errno::NOENT { Errno::STALE } else { errno })?;
         self.keep_directory(gfid, &dir);
         Ok(dir)
@@ -185,43 +227,52 @@ impl Posix {
         self.directories.borrow_mut().pop(&gfid);
     }
 
-    /// Whether the name is in the kernel's caches: known to this core, or asked of the kernel.
-    fn entry_warmth(&self, parent_gfid: Gfid, parent: &File, name: &Name) -> Warmth {
-        let key = stripes::entry_key(parent_gfid, name.as_bytes());
-        if self.warm.borrow().get(key) == Warmth::Warm {
+    /// Whether the name, there or not, is in the kernel's caches. What nobody knows is looked at on a helper thread, once:
+    /// that brings it in, and tells how the disk is.
+    async fn entry_warmth(&self, parent: Gfid, dir: &Arc<File>, name: &Name) -> Warmth {
+        let key = stripes::entry_key(parent, name.as_bytes());
+        let now = || self.core.now();
+        if self.warm.borrow_mut().of_name(object_key(parent), key, now) == Warmth::Warm {
             return Warmth::Warm;
         }
-        let how = How::new(OpenFlags::PATH | OpenFlags::NOFOLLOW).resolve(Resolve::CACHED);
-        let warmth = self.probe(parent.fd(), name.as_c_str(), how);
-        // Whatever the fop does now brings it in, cold or not.
-        self.warm.borrow_mut().touch(key, self.core.now());
+        let mut warmth = self.probe(dir.fd(), name.as_c_str());
+        if warmth == Warmth::Cold {
+            let (dir, name) = (Arc::clone(dir), name.clone());
+            let took =
+                self.run(Class::MetadataRead, warmth, move |brick| first_look(brick, &dir, &name)).await;
+            if self.warm.borrow_mut().looked(object_key(parent), took, now()) {
+                warmth = Warmth::Warm;
+            }
+        }
+        // A slow one is brought in by whatever the fop does now.
+        self.warm.borrow_mut().touch(key, now);
         warmth
     }
 
     /// The same for an object by its handle.
     fn object_warmth(&self, gfid: Gfid) -> Warmth {
-        let key = stripes::object_key(gfid);
-        if self.warm.borrow().get(key) == Warmth::Warm {
+        let key = object_key(gfid);
+        if self.warm.borrow().of(key) == Warmth::Warm {
             return Warmth::Warm;
         }
-        let how = How::new(OpenFlags::PATH | OpenFlags::NOFOLLOW).resolve(Resolve::CACHED);
-        let warmth = self.probe(self.brick.dot.fd(), handle::HandlePath::new(gfid).as_c_str(), how);
-        self.warm.borrow_mut().touch(key, self.core.now());
+        let warmth = self.probe(self.brick.dot.fd(), handle::HandlePath::new(gfid).as_c_str());
+        self.touch_object(gfid);
         warmth
     }
 
     /// The core has just made or used the object: what is done with it next need not ask the kernel.
     fn touch_object(&self, gfid: Gfid) {
-        self.warm.borrow_mut().touch(stripes::object_key(gfid), self.core.now());
+        self.warm.borrow_mut().touch(object_key(gfid), || self.core.now());
     }
 
-    fn probe(&self, dir: i32, path: &std::ffi::CStr, how: How) -> Warmth {
+    /// Asks the kernel. It cannot say that an absent name is in its caches.
+    fn probe(&self, dir: i32, path: &std::ffi::CStr) -> Warmth {
+        let how = How::new(OpenFlags::PATH | OpenFlags::NOFOLLOW).resolve(Resolve::CACHED);
         match self.brick.sys.openat2(dir, path, how) {
             Ok(fd) => {
                 self.brick.sys.close(fd);
                 Warmth::Warm
             }
-            // No negative dentry is kept on some file systems (tmpfs), where nothing is ever cold either.
             Err(Errno::AGAIN) => Warmth::Cold,
             Err(_) => Warmth::Warm,
         }
@@ -240,6 +291,16 @@ impl Posix {
         }
         Ok(object)
     }
+}
+
+/// Looks at a name and its gfid; how long that took.
+fn first_look(brick: &Brick, dir: &File, name: &Name) -> Duration {
+    let start = Instant::from_nanos(brick.sys.monotonic());
+    // What there is to see the fop finds out by itself.
+    if brick.sys.stat_at(dir.fd(), name.as_c_str()).is_ok() {
+        let _ = brick.gfid_of(XattrTarget::At(dir.fd(), name.as_c_str()));
+    }
+    Instant::from_nanos(brick.sys.monotonic()) - start
 }
 
 intercept! {

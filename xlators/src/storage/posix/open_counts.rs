@@ -15,6 +15,17 @@ pub struct OpenCount {
     pub total: u32,
     /// Descriptors that somebody opened (not anonymous ones).
     pub active: u32,
+    /// It has lost its last name meanwhile, and waits in `unlink/` for the last close.
+    pub parked: bool,
+}
+
+/// What closing a descriptor has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// An object that others have open, or that keeps its name.
+    Object,
+    /// A file in `unlink/` that nobody has open any more.
+    Parked,
 }
 
 /// See the [module](self).
@@ -36,17 +47,24 @@ impl OpenCounts {
         count.active += u32::from(!anonymous);
     }
 
-    /// One descriptor less; true when it was the last.
-    pub fn closed(&self, gfid: Gfid, anonymous: bool) -> bool {
+    /// One descriptor less.
+    pub fn closed(&self, gfid: Gfid, anonymous: bool) -> Left {
         let mut shard = self.shard(gfid);
-        let Some(count) = shard.get_mut(&gfid) else { return false };
+        let Some(count) = shard.get_mut(&gfid) else { return Left::Object };
         count.total = count.total.saturating_sub(1);
         count.active = count.active.saturating_sub(u32::from(!anonymous));
+        let left = if count.total == 0 && count.parked { Left::Parked } else { Left::Object };
         if count.total == 0 {
             shard.remove(&gfid);
-            return true;
         }
-        false
+        left
+    }
+
+    /// An open object has been moved to `unlink/`.
+    pub fn parked(&self, gfid: Gfid) {
+        if let Some(count) = self.shard(gfid).get_mut(&gfid) {
+            count.parked = true;
+        }
     }
 
     /// How often it is open now.
@@ -71,14 +89,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_close_is_told() {
+    fn the_last_close_of_a_parked_object_is_told() {
         let counts = OpenCounts::default();
         counts.opened(Gfid::ROOT, false);
         counts.opened(Gfid::ROOT, true);
-        assert_eq!(counts.get(Gfid::ROOT), OpenCount { total: 2, active: 1 });
-        assert!(!counts.closed(Gfid::ROOT, false));
-        assert!(counts.closed(Gfid::ROOT, true));
-        assert!(!counts.closed(Gfid::ROOT, true));
+        assert_eq!(counts.get(Gfid::ROOT), OpenCount { total: 2, active: 1, parked: false });
+        counts.parked(Gfid::ROOT);
+        assert_eq!(counts.closed(Gfid::ROOT, false), Left::Object);
+        assert_eq!(counts.closed(Gfid::ROOT, true), Left::Parked);
+        assert_eq!(counts.closed(Gfid::ROOT, true), Left::Object);
+        counts.opened(Gfid::ROOT, false);
+        assert_eq!(counts.closed(Gfid::ROOT, false), Left::Object);
         assert_eq!(counts.objects(), 0);
     }
 }

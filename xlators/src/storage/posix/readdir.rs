@@ -105,8 +105,8 @@ impl Posix {
         let dir = self.fd_file(&fd).await?;
         let key = stripes::object_key(listing.gfid) ^ LISTED;
         let quick = if listing.plus { QUICK_ENTRIES } else { QUICK_NAMES };
-        let known = self.warm.borrow().get(key);
-        self.warm.borrow_mut().touch(key, self.core.now());
+        let known = self.warm.borrow().of(key);
+        self.warm.borrow_mut().touch(key, || self.core.now());
         let Some(state) = fd.storage::<PosixFd>() else {
             // The descriptor of an anonymous fop is everybody's.
             let job = move |brick: &Arc<Brick>| listing.run(brick, &*reopen(brick, &dir)?);

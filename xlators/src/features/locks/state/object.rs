@@ -34,6 +34,12 @@ pub enum Want {
 }
 
 impl Want {
+    /// Whether it stays, once granted, until somebody releases it.
+    #[must_use]
+    pub const fn is_lock(&self) -> bool {
+        !matches!(self, Self::Io(_) | Self::Remove(_))
+    }
+
     /// Whose request it is.
     #[must_use]
     pub const fn client(&self) -> u64 {
@@ -291,6 +297,10 @@ impl Object {
         let mut any = false;
         for at in 0..self.inode.len() {
             if self.inode[at].waiting().next().is_none() {
+                continue;
+            }
+            if self.removals() == 0 {
+                any |= self.inode[at].settle(scene, |_| true);
                 continue;
             }
             let mut clients: Vec<(u64, i32, bool)> = Vec::new();

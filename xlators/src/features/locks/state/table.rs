@@ -10,6 +10,11 @@ use super::{Effects, Scene, Settings};
 use crate::features::locks::presence::Presence;
 use crate::types::Gfid;
 
+/// Most locks and waits of all objects, and most objects that one client has locks on: more are refused, so that memory
+/// stays bounded whatever clients do.
+const MOST: usize = 1 << 20;
+const MOST_OF_CLIENT: usize = 1 << 16;
+
 const KINDS: [Kind; 3] = [Kind::Posix, Kind::Inode, Kind::Entry];
 
 #[derive(Debug, Default)]
@@ -31,6 +36,8 @@ pub struct Table {
     names: HashMap<u64, Box<str>>,
     presence: Arc<Presence>,
     settings: Settings,
+    /// Locks and waits of all objects.
+    total: usize,
 }
 
 impl Table {
@@ -38,7 +45,7 @@ impl Table {
     #[must_use]
     pub fn new(presence: Arc<Presence>, settings: Settings) -> Self {
         let (objects, clients, names) = Default::default();
-        Self { objects, clients, names, presence, settings }
+        Self { objects, clients, names, presence, settings, total: 0 }
     }
 
     /// Takes new options over.
@@ -65,12 +72,23 @@ impl Table {
         for (kind, published) in KINDS.into_iter().zip(&mut known.published) {
             let count = known.object.count(kind);
             self.presence.publish(gfid, kind, *published, count);
+            self.total = (self.total + count).saturating_sub(*published);
             *published = count;
         }
         if known.object.is_empty() {
             self.drop_object(gfid);
         }
         result
+    }
+
+    /// Whether the client may not have a lock on one more object, or nobody any more lock at all.
+    #[must_use]
+    pub fn is_full(&self, client: u64, gfid: Gfid) -> bool {
+        self.total >= MOST
+            || self
+                .clients
+                .get(&client)
+                .is_some_and(|objects| objects.len() >= MOST_OF_CLIENT && !objects.contains(&gfid))
     }
 
     fn drop_object(&mut self, gfid: Gfid) {

@@ -463,6 +463,8 @@ fn an_administrator_clears_locks() {
             "host:/b/: posix blocked locks=0 granted locks=1"
         );
         assert_eq!(clear("glusterfs.clrlk.tposix").await, Err(Errno::INVAL));
+        let user = Caller { uid: 1000, ..process(3, 1) };
+        assert_eq!(bench.getxattr(user, "glusterfs.clrlk.tposix.kall").await, Err(Errno::PERM));
         assert!(bench.dump().is_null());
         // A process interrupts its own wait, nobody else's.
         bench.inodelk(process(1, 1), "v", false, flock(Write, 0, 0)).await.unwrap();
@@ -501,6 +503,10 @@ fn locks_move_to_another_descriptor_and_to_another_brick() {
             let req = request::Setxattr { loc: Loc::object(FILE), dict, flags: 0, xdata: Xdata::NONE };
             bench.rig.top().setxattr(&call, req).await.map(drop).map_err(|error| error.errno)
         };
+        let dict: Dict = [(keys::META_LOCK, Value::Int(1))].into_iter().collect();
+        let req = request::Setxattr { loc: Loc::object(FILE), dict, flags: 0, xdata: Xdata::NONE };
+        let user = bench.rig.call(Fop::Setxattr, process(6, 1));
+        assert_eq!(bench.rig.top().setxattr(&user, req).await.unwrap_err().errno, Errno::PERM);
         order(&[(keys::META_LOCK, Value::Int(1))]).await.unwrap();
         assert_eq!(order(&[(keys::META_LOCK, Value::Int(1))]).await, Err(Errno::AGAIN));
         let req = request::Getactivelk { loc: Loc::object(FILE), xdata: Xdata::NONE };

@@ -11,7 +11,9 @@ use kiln_uring::{Class, Core, Errno, File, Instant, SysResult, Warmth};
 use lru::LruCache;
 
 use crate::fd::FdRef;
+use crate::storage::posix::entry::QUICK_BLOCKS;
 use crate::storage::posix::handle::{HandlePath, gfid_name};
+use crate::storage::posix::open_counts::Left;
 use crate::storage::posix::{Brick, Object, Posix, stripes};
 use crate::types::Gfid;
 
@@ -274,8 +276,10 @@ impl Posix {
             Some(_held) => count_close(&self.brick, fd),
             None => Closing::Unknown,
         };
-        if closing == Closing::Plain && !self.brick.settings().background_unlink {
-            return;
+        match closing {
+            Closing::Plain if !self.brick.settings().background_unlink => return,
+            Closing::Last { is_quick: true } => return remove_parked(&self.brick, fd.gfid()),
+            _ => {}
         }
         let (brick, fd) = (Arc::clone(&self.brick), Arc::clone(fd));
         let core = self.core.clone();
@@ -288,7 +292,7 @@ impl Posix {
                     }
                     known => known,
                 };
-                if closing == Closing::Last {
+                if let Closing::Last { .. } = closing {
                     remove_parked(&brick, fd.gfid());
                 }
                 // The caller has dropped its own by now: the file closes here, and its blocks are freed here.
@@ -304,24 +308,19 @@ impl Posix {
 enum Closing {
     /// The file keeps its names, or others have it open.
     Plain,
-    /// The last of a file that has lost its names.
-    Last,
+    /// The last of a file that has lost its names; a core may do what is left when it is `quick`.
+    Last { is_quick: bool },
     /// Somebody works on the object: to be found out where it is possible to wait.
     Unknown,
 }
 
 /// Counts one descriptor less. The object's stripe must be held.
 fn count_close(brick: &Brick, fd: &FdRef) -> Closing {
-    let gfid = fd.gfid();
-    let last = brick.opens.closed(gfid, fd.is_anonymous());
-    let Some(state) = fd.storage::<PosixFd>().filter(|_| last && !fd.is_directory()) else {
+    if brick.opens.closed(fd.gfid(), fd.is_anonymous()) == Left::Object {
         return Closing::Plain;
-    };
-    // A name and a handle make two links; one that is left is the one in `unlink/`, or the handle of a nameless file.
-    match brick.sys.stat(state.file.fd()) {
-        Ok(stat) if stat.nlink <= 1 => Closing::Last,
-        _ => Closing::Plain,
     }
+    let stat = fd.storage::<PosixFd>().map(|state| brick.sys.stat(state.file.fd()));
+    Closing::Last { is_quick: matches!(stat, Some(Ok(stat)) if stat.blocks <= QUICK_BLOCKS) }
 }
 
 fn remove_parked(brick: &Brick, gfid: Gfid) {

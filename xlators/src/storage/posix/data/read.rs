@@ -61,6 +61,10 @@ impl Posix {
         offset: u64,
         len: usize,
     ) -> Option<Arc<File>> {
+        // There is nothing past the page cache of a file system that consists of it, and the ring would have to punt.
+        if self.brick.in_memory {
+            return None;
+        }
         let state = fd.storage::<PosixFd>()?;
         let asked = (state.flags | OpenFlags::from_bits_retain(flags)).contains(OpenFlags::DIRECT);
         if !asked && !self.brick.o_direct() {

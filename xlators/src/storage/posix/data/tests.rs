@@ -17,6 +17,7 @@ use crate::fop::{reply, request};
 use crate::keys;
 use crate::storage::posix::Brick;
 use crate::storage::posix::handle::{HandlePath, gfid_name};
+use crate::storage::posix::mdata::Role;
 use crate::storage::posix::testkit::{Client, Kit, gfid, xdata};
 use crate::types::{Gfid, Loc, Value, Xdata};
 
@@ -46,6 +47,7 @@ fn park(brick: &Brick, name: &str, gfid: Gfid) {
     sys.rename_at(brick.dot.fd(), handle.as_c_str(), brick.unlink_dir.fd(), &parked, RenameFlags::empty())
         .unwrap();
     sys.unlink_at(brick.root.fd(), &CString::new(name).unwrap(), AtFlags::empty()).unwrap();
+    brick.opens.parked(gfid);
 }
 
 impl Client {
@@ -660,5 +662,25 @@ fn descriptors_do_not_leak_on_the_real_kernel() {
         drop(held);
         client.core().sleep(Duration::from_secs(2)).await;
         assert_eq!(Arc::strong_count(&file), 1, "nobody else keeps the file");
+    });
+}
+
+#[test]
+fn a_writer_that_looked_before_another_does_not_take_the_times_back() {
+    let (kit, id) = file_kit(31);
+    let brick = kit.brick();
+    kit.run(async |client| {
+        let fd = client.at(50).opened(id, RDWR).await.unwrap();
+        client.at(50).wrote(&fd, 0, b"made").await.unwrap();
+        let (object, _) = brick.object(id).unwrap();
+        // Both have looked; the one with the clock that is ahead stores its time first.
+        let looked = brick.attrs_of(id, &object).unwrap();
+        let store = |sec| {
+            let mut attrs = looked;
+            brick.move_times(brick.target(&object), &mut attrs, &client.at(sec).times, Role::Own);
+            attrs.iatt.mtime.sec
+        };
+        assert_eq!((store(200), store(100)), (200, 200));
+        assert_eq!(brick.attrs_of(id, &object).unwrap().iatt.mtime.sec, 200);
     });
 }

@@ -36,6 +36,7 @@ mod tests;
 mod xdata_xattrs;
 
 pub(super) use link::MAX_PATHS;
+pub(super) use remove::QUICK_BLOCKS;
 
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
@@ -45,9 +46,8 @@ use kiln_uring::{AtFlags, Errno, File, RawFd, SysResult, Warmth};
 
 use super::handle::{HandlePath, directory_target, gfid_name};
 use super::mdata::{self, Role};
-use super::stripes::object_key;
 use super::{Attrs, Brick, Posix};
-use crate::call::{Call, CallTimes, TimeFlags};
+use crate::call::{Call, CallTimes};
 use crate::error::FopResult;
 use crate::keys;
 use crate::types::{Gfid, Iatt, Loc, Name, Xdata};
@@ -91,7 +91,7 @@ impl Posix {
             return Err(Errno::PERM);
         }
         let dir = self.directory(loc.parent).await?;
-        let warmth = self.entry_warmth(loc.parent, &dir, &name);
+        let warmth = self.entry_warmth(loc.parent, &dir, &name).await;
         Ok((Spot { parent: loc.parent, dir, name }, warmth))
     }
 
@@ -126,27 +126,13 @@ fn in_parent(errno: Errno) -> Errno {
 impl Brick {
     /// A parent's attributes after the fop: its times moved by the caller's clock, if the fop asks for that.
     fn parent_after(&self, gfid: Gfid, dir: &File, before: &Attrs, times: &CallTimes) -> Iatt {
-        const PARENT: TimeFlags =
-            TimeFlags::PARENT_CTIME.union(TimeFlags::PARENT_MTIME).union(TimeFlags::PARENT_ATIME);
         // The fop has happened; a parent that cannot be looked at is no reason to call it failed.
         let Ok(stat) = self.sys.stat(dir.fd()) else { return before.iatt };
         let mut after = Attrs { iatt: Iatt::from_stat(gfid, &stat), stat, mdata: before.mdata };
         if let Some(times) = &after.mdata {
             mdata::apply(&mut after.iatt, times);
         }
-        let moves = times.flags.intersects(PARENT) && (before.mdata.is_some() || !times.only_existing);
-        if moves {
-            // Others move the same directory's times; two of them must not undo each other.
-            let _held = self.times.lock(&[object_key(gfid)]);
-            let target = XattrTarget::Fd(dir.fd());
-            if let Ok(now) = self.mdata_of(target) {
-                after.mdata = now;
-                if let Some(times) = &now {
-                    mdata::apply(&mut after.iatt, times);
-                }
-                self.move_times(target, &mut after, times, Role::Parent);
-            }
-        }
+        self.move_times(XattrTarget::Fd(dir.fd()), &mut after, times, Role::Parent);
         after.iatt
     }
 

@@ -19,7 +19,7 @@ use crate::storage::posix::{Attrs, Brick, Posix};
 use crate::types::{Dict, Gfid, Iatt, Value, Xdata};
 
 /// Blocks of 512 bytes whose freeing a core does itself; more takes long enough to be a helper's work.
-const QUICK_BLOCKS: u64 = 2048;
+pub(in crate::storage::posix) const QUICK_BLOCKS: u64 = 2048;
 
 impl Posix {
     pub(in crate::storage::posix) async fn serve_unlink(
@@ -62,19 +62,23 @@ fn unlink(
     xdata: &Xdata,
 ) -> Result<FopResult<reply::Removed>, Busy> {
     let _name = brick.entries.take(&[spot.key()], wait)?;
-    let (gfid, stat) = match find(brick, spot) {
-        Ok(found) => found,
+    // The name is held, so it stays with its gfid; the links are looked at when nobody else can change them.
+    let gfid = match brick.gfid_of(spot.target()) {
+        Err(Errno::NODATA) => Gfid::NULL,
         Err(errno) => return Ok(Err(missing(brick, spot, errno).into())),
+        Ok(gfid) => gfid,
     };
-    if stat.is_dir() {
-        return Ok(Err(Errno::ISDIR.into()));
-    }
     let _object = brick.objects.take(&[object_key(gfid)], wait)?;
+    let stat = match brick.sys.stat_at(spot.dir.fd(), spot.name.as_c_str()) {
+        Err(errno) => return Ok(Err(missing(brick, spot, errno).into())),
+        Ok(stat) if stat.is_dir() => return Ok(Err(Errno::ISDIR.into())),
+        Ok(stat) => stat,
+    };
     let large = stat.nlink <= 2 && stat.blocks > QUICK_BLOCKS && brick.opens.get(gfid).total == 0;
     if large && wait == Wait::Never {
         return Err(Busy);
     }
-    Ok(unlink_held(brick, spot, gfid, times, xdata))
+    Ok(unlink_held(brick, spot, gfid, stat, times, xdata))
 }
 
 /// The entry's gfid (null when it has none) and `stat`.
@@ -96,11 +100,10 @@ fn unlink_held(
     brick: &Arc<Brick>,
     spot: &Spot,
     gfid: Gfid,
+    stat: Stat,
     times: &CallTimes,
     xdata: &Xdata,
 ) -> FopResult<reply::Removed> {
-    // Anew, now that nobody else can change the links.
-    let stat = brick.sys.stat_at(spot.dir.fd(), spot.name.as_c_str())?;
     let before = brick.attrs_of_fd(spot.parent, &spot.dir)?;
     if xdata.is_set(keys::DONT_UNLINK_OPEN) && brick.opens.get(gfid).total > 0 {
         return Err(Errno::BUSY.into());
@@ -198,9 +201,12 @@ fn park(brick: &Brick, gfid: Gfid) {
         &gfid_name(gfid),
         RenameFlags::empty(),
     );
-    if let Err(errno) = parked {
-        tracing::warn!(%gfid, %errno, "cannot park a file that is still open; it loses its handle");
-        brick.drop_handle(gfid);
+    match parked {
+        Ok(()) => brick.opens.parked(gfid),
+        Err(errno) => {
+            tracing::warn!(%gfid, %errno, "cannot park a file that is still open; it loses its handle");
+            brick.drop_handle(gfid);
+        }
     }
 }
 

@@ -1,0 +1,3 @@
+//! GlusterFS's `performance/` translators.
+
+pub mod io_threads;
