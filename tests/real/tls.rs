@@ -331,11 +331,12 @@ client plain2; wait_until mounted; test "$(cat mnt/file)" = hello; md5sum < mnt/
 # Certificates are read again.
 cp certs/other.pem server/glusterfs.ca; kill -HUP $pid; wait_until grep -q 'certificates were read again' two.log
 echo again > mnt/file; leave
-# No one comes in by the plain port.
+# A client that is not told to encrypt is sent from the plain port to the other, where it does not come in.
 serve three --listen 127.0.0.1:24007 --listen 127.0.0.1:49152
 printf 'volume c\n type protocol/client\n option transport-type tcp\n option remote-host 127.0.0.1\n option remote-port 24007\n option remote-subvolume %s/brick\nend-volume\n' "$PWD" > c.vol
-glusterfs -N -l "$PWD/direct.log" -f c.vol mnt & client=$!; wait $client || true; fails mounted
-grep -q 'have to be encrypted' direct.log; kill $pid; wait $pid
+glusterfs -N -l "$PWD/direct.log" -f c.vol mnt & client=$!
+wait_until grep -q 'does not speak TLS' three.log; sleep 4; fails timeout 5 touch mnt/x; umount -l mnt; kill $client; wait $client || true
+kill $pid; wait $pid
 "#;
 
 #[test]

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kiln_uring::net::{ConnectOptions, Stream};
+use kiln_uring::net::{Address, ConnectOptions, Stream};
 use kiln_uring::sim::{NetConditions, Sim};
 use kiln_uring::{Buf, Core};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -20,8 +20,10 @@ use crate::protocol::rpc::message::{Reply, call_record};
 use crate::protocol::rpc::programs::fops::{self, procedure};
 use crate::protocol::rpc::programs::handshake;
 use crate::protocol::rpc::record::{MARK, Mark};
+use crate::protocol::server::ServeConfig;
 use crate::protocol::server::door::{Door, uninstall};
 use crate::protocol::server::gate::Cost;
+use crate::protocol::server::shared::Serving;
 use crate::protocol::server::tests::{FILE, at, fop_record, server, stat, until};
 use crate::protocol::xdr::{LegacyDict, Reader, Wire as _};
 use crate::testing::Rig;
@@ -356,6 +358,48 @@ fn who_speaks_something_else_or_nothing_is_dropped() {
         uninstall();
         until(&core, || door.shared.connections() == 0).await;
         drop(silent);
+    });
+}
+
+#[test]
+fn the_management_port_is_plain_and_serves_no_brick() {
+    let setup = Setup::new();
+    Sim::new(1).run(async |core| {
+        let (rig, door) = encrypted(&core, &setup, &[]).await;
+        if door.shared.secure_management {
+            // This machine's own daemon has it otherwise.
+            return uninstall();
+        }
+        let data = Address::Ip("10.0.0.1:49152".parse().unwrap());
+        let config = ServeConfig { listen: Vec::new(), volumes: vec![("vol".into(), "leaf".into())] };
+        door.shared.serve(Serving { config, addresses: vec![at(), data] });
+        let mut stream = core.connect(&at(), &ConnectOptions::default()).await.unwrap();
+        let mut ask = async |record: &[u8]| {
+            stream.send(vec![Buf::from_slice(record).into()]).await.0.unwrap();
+            let mut answer = Vec::new();
+            while missing(&answer) != Some(0) {
+                answer.extend_from_slice(&stream.recv().await.unwrap());
+            }
+            answer.split_off(MARK)
+        };
+        let what = |procedure| (handshake::PROGRAM, handshake::VERSION, procedure);
+        let wanted = handshake::GetspecReq { key: b"vol\0", ..Default::default() };
+        let spec = ask(&call_record(1, what(handshake::GETSPEC), None, &wanted)).await;
+        let spec = String::from_utf8_lossy(&spec).into_owned();
+        assert!(spec.contains("option remote-port 49152\n") && spec.contains("ssl-enabled on\n"), "{spec}");
+        let mut dict = LegacyDict::new();
+        dict.set_text("process-uuid", "a-test");
+        dict.set_text("remote-subvolume", "leaf");
+        let bytes = dict.to_bytes();
+        let wanted = handshake::SetvolumeReq { dict: &bytes };
+        let answer = ask(&call_record(2, what(handshake::SETVOLUME), None, &wanted)).await;
+        let reply = Reply::parse(&answer).unwrap();
+        let body = handshake::SetvolumeRsp::get(&mut Reader::new(&answer[reply.body..])).unwrap();
+        assert_eq!((body.op_ret, body.op_errno), (-1, 13));
+        let answer = ask(&fop_record(3, procedure::STAT, &stat(), b"")).await;
+        assert_ne!(Reply::parse(&answer).unwrap().accept, Some(0));
+        assert!(rig.brick.seen().is_empty());
+        uninstall();
     });
 }
 
