@@ -162,7 +162,7 @@ fn times_and_extensions_are_looked_at() {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     }));
     let below = middle.signs(plain("bob"));
-    assert_eq!(trust.check(&below.der, &[middle.der.clone()], 2_300_000_000), Err(Flaw::Expired));
+    assert_eq!(trust.check(&below.der, std::slice::from_ref(&middle.der), 2_300_000_000), Err(Flaw::Expired));
     for (critical, expected) in [(true, Err(Flaw::Critical)), (false, Ok(()))] {
         let mut extension = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
         extension.set_criticality(critical);
