@@ -10,7 +10,7 @@ use crate::support::{Fate, KilnServer, Scratch, StockClient, free_port, kiln, ru
 
 /// Makes keys and certificates as an administrator does: `own` and `other` are authorities, `server`, `ann`, and `eve` are of
 /// `own`, `stranger` of `other`. `self` has signed itself and is listed, `expired` is over, `usage` is for servers only;
-/// `middle` is an authority below `own`, and `below` its client, which brings it along; `deep` is one further down.
+/// `gone` is revoked, in `lists`; `middle` is an authority below `own`, and `below` its client, which brings it along; `deep` is one further down.
 const MAKE: &str = r#"
 cat > cnf <<'END'
 [req]
@@ -42,7 +42,9 @@ printf '[ca]\ndefault_ca=d\n[d]\ndatabase=index\nserial=serial\nnew_certs_dir=.\
 openssl ca -batch -config cacnf -cert own.pem -keyfile own.key -in expired.csr -out expired.pem -notext \
     -startdate 20200101000000Z -enddate 20210101000000Z 2>/dev/null
 cat own.pem self.pem > all.ca
-# What clients hold against a server is the same everywhere.
+own="-config cacnf -cert own.pem -keyfile own.key"; of own gone
+openssl ca $own -revoke gone.pem 2>/dev/null; mkdir lists; openssl ca $own -gencrl -crldays 30 -out lists/own.crl 2>/dev/null
+openssl rehash lists
 "#;
 
 /// Certificates, and both servers on the same volfile.
@@ -204,6 +206,12 @@ fn certificates_are_accepted_and_refused_as_by_glusterfsd() {
             .args(["s_client", "-cipher", "ALL:@SECLEVEL=0", version, "-connect", &address])
             .stdin(Stdio::null());
         assert!(!client.output().unwrap().status.success(), "{version} is accepted");
+    }
+    // With lists of revoked certificates every authority has to have one.
+    let lists = format!(" option transport.socket.ssl-crl-path {}\n", pair.file("lists"));
+    pair.serve(&format!("{server}{lists} option auth.addr.brick.allow *\n"));
+    for (own, expected) in [("gone", Fate::Trying), ("ann", Fate::Mounted), ("self", Fate::Trying)] {
+        pair.fate(&format!("{own}-listed"), &pair.tls(own), expected);
     }
     pair.stop();
 }
