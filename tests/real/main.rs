@@ -17,3 +17,4 @@ mod mount;
 mod pjdfstest;
 mod serve;
 mod stress;
+mod tls;
