@@ -15,5 +15,6 @@ mod hostile;
 mod locks;
 mod mount;
 mod pjdfstest;
+mod restart;
 mod serve;
 mod stress;
