@@ -15,6 +15,7 @@ mod hostile;
 mod locks;
 mod mount;
 mod pjdfstest;
+mod restart;
 mod serve;
 mod stress;
 mod tls;

@@ -11,7 +11,7 @@ pub use kiln::{KilnMount, kiln, signal};
 pub use peer::Peer;
 pub use scratch::{Image, Scratch};
 pub use serve::{Fate, KilnServer, StockClient, free_port};
-pub use stock::StockMount;
+pub use stock::{StockMount, StockServer};
 pub use tree::Tree;
 
 use std::process::{Command, Output};

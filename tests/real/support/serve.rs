@@ -138,6 +138,23 @@ impl StockClient {
         Self::wait(Self::spawn(scratch, client, |command| _ = command.arg("-f").arg(volfile)))
     }
 
+    /// Mounts with the layers of the volfile that `kiln serve` hands out, and `brick` at `port`: whoever serves it.
+    pub fn of_graph(scratch: &Scratch, name: &str, brick: &Path, port: u16) -> Self {
+        let volfile = scratch.join(&format!("{name}.vol"));
+        std::fs::write(&volfile, volume_graph(brick, port)).unwrap();
+        Self::start(scratch, name, |command| _ = command.arg("-f").arg(volfile))
+    }
+
+    /// Mounts with nothing above the protocol, and `brick` at `port`: whoever serves it.
+    pub fn of_brick(scratch: &Scratch, name: &str, brick: &Path, port: u16) -> Self {
+        let options = format!(
+            " option transport-type tcp\n option remote-host 127.0.0.1\n option remote-port {port}\n \
+             option remote-subvolume {}\n",
+            brick.display()
+        );
+        Self::of_volfile(scratch, name, &options)
+    }
+
     /// The same, when the mount is expected to fail: what the client logged until it ended or `limit` was over.
     pub fn refused(scratch: &Scratch, name: &str, options: &str, limit: Duration) -> (bool, String) {
         let (name, volfile) = Self::prepare(scratch, name, options);
@@ -252,4 +269,27 @@ impl Drop for StockClient {
             );
         }
     }
+}
+
+/// The client's side of a volume of one brick, with the layers that a generated volfile has.
+fn volume_graph(brick: &Path, port: u16) -> String {
+    let mut graph = format!(
+        "volume client\n type protocol/client\n option transport-type tcp\n option remote-host 127.0.0.1\n \
+         option remote-port {port}\n option remote-subvolume {}\n option ping-timeout 42\n option send-gids true\n\
+         end-volume\n",
+        brick.display()
+    );
+    let mut below = "client";
+    for (name, kind, options) in [
+        ("utime", "features/utime", " option noatime on\n"),
+        ("write-behind", "performance/write-behind", ""),
+        ("open-behind", "performance/open-behind", ""),
+        ("quick-read", "performance/quick-read", ""),
+        ("md-cache", "performance/md-cache", " option cache-posix-acl true\n"),
+        ("vol", "debug/io-stats", " option count-fop-hits off\n option latency-measurement off\n"),
+    ] {
+        graph += &format!("volume {name}\n type {kind}\n{options} subvolumes {below}\nend-volume\n");
+        below = name;
+    }
+    graph
 }
