@@ -11,14 +11,14 @@ use super::brick::BrickDir;
 use super::cores::{Cores, Hooks};
 use super::plan::{self, Source, Wanted};
 use super::signals::{self, Event};
-use super::{daemon, failing, open_graph, reload, settle, undo};
+use super::{answer, daemon, failing, open_graph, reload, settle, undo};
 use crate::cli::ServeArgs;
 use crate::control::gather;
 use crate::control::place::Claim;
 use crate::control::protocol::About;
-use crate::control::server;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
+use crate::metrics;
 
 /// `kiln serve`: returns when the brick has been stopped.
 pub fn run(args: &ServeArgs, detached: bool) -> Outcome {
@@ -71,6 +71,7 @@ impl Running {
         let began = Instant::now();
         let sys = plan::kernel();
         let claim = Claim::new(socket)?;
+        let scrapers = args.metrics.metrics.map(metrics::bind).transpose()?;
         let (volfile, mut brick) = match source {
             Source::Volfile(path) => (plan::load_volfile(path)?, None),
             Source::Brick(dir) => {
@@ -117,8 +118,7 @@ impl Running {
             tables: Box::new(move || serde_json::json!({ "connections": of.connections() })),
         };
         let running = Self { server, cores, claim, drain: plan::drain(&args.engine) };
-        if let Err(error) = server::start(listener, Arc::new(gathered)) {
-            let failure = Failure::new(Exit::Control, "the control socket has no thread").because(&error);
+        if let Err(failure) = answer(listener, scrapers, gathered) {
             return running.stop().and(Err(failure));
         }
         tracing::info!(
