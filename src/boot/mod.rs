@@ -153,12 +153,11 @@ fn undo(cores: Cores, failure: Failure) -> Failure {
 /// Answers `kiln stats` and `kiln dump`, and scrapers of metrics, from now on.
 fn answer(listener: UnixListener, scrapers: Option<TcpListener>, source: gather::Source) -> Outcome {
     let source = Arc::new(source);
-    server::start(listener, Arc::clone(&source)).map_err(|error| {
-        Failure::new(Exit::Control, "the control socket has no thread").because(&error)
-    })?;
-    scrapers.map_or(Ok(()), |scrapers| metrics::start(scrapers, source)).map_err(|error| {
-        Failure::new(Exit::Listen, "metrics cannot be served").because(&error)
-    })
+    server::start(listener, Arc::clone(&source))
+        .map_err(|error| Failure::new(Exit::Control, "the control socket has no thread").because(&error))?;
+    scrapers
+        .map_or(Ok(()), |scrapers| metrics::start(scrapers, source))
+        .map_err(|error| Failure::new(Exit::Listen, "metrics cannot be served").because(&error))
 }
 
 /// Reads the volfile again. Whatever is wrong with it, the brick goes on with what it has.

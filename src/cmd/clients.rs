@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use kiln_xlators::protocol::server::ClientReport;
@@ -31,17 +32,24 @@ pub fn sort(clients: &mut Clients, order: ClientOrder) {
 pub fn render(now: &Clients, before: Option<&Clients>) -> String {
     let mut out = heading(&now.about);
     out.push('\n');
-    if now.clients.is_empty() {
-        out.push_str("  no clients\n");
-        return out;
-    }
     let earlier: HashMap<u64, &ClientReport> =
         before.iter().flat_map(|clients| &clients.clients).map(|client| (client.client, client)).collect();
     let mut table = Table::new(&[
-        "address", "since", "requests", "per s", "in", "out", "in flight", "locks", "fds", "errors",
-        "version", "brick", "name",
+        "address",
+        "since",
+        "requests",
+        "per s",
+        "in",
+        "out",
+        "in flight",
+        "locks",
+        "fds",
+        "errors",
+        "version",
+        "brick",
+        "name",
     ]);
-    for client in &now.clients {
+    for client in now.clients.iter().filter(|client| client.brick.is_some()) {
         let then = earlier.get(&client.client).copied();
         let seconds = client.connected_s - then.map_or(0.0, |then| then.connected_s);
         let calls = client.requests.saturating_sub(then.map_or(0, |then| then.requests));
@@ -62,7 +70,13 @@ pub fn render(now: &Clients, before: Option<&Clients>) -> String {
             text(&client.process),
         ]);
     }
-    out.push_str(&table.text());
+    out.push_str(&if table.is_empty() { "  no clients\n".into() } else { table.text() });
+    let others = now.clients.iter().filter(|client| client.brick.is_none()).count();
+    if others > 0 {
+        // Writing to a string cannot fail.
+        let _ =
+            writeln!(out, "  and {others} connected for volfiles, or before the handshake (--json has them)");
+    }
     out
 }
 
@@ -79,6 +93,7 @@ mod tests {
             connected_s: age,
             requests,
             received_bytes: 2048 * number,
+            brick: Some("/b".into()),
             process: (number == 1).then(|| "CTX_ID:1".into()),
             ..ClientReport::default()
         };
@@ -112,7 +127,12 @@ mod tests {
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[3][..5], ["10.0.0.1:1023", "12s", "25", "10.0", "2.00KiB"], "{text}");
         assert_eq!(lines[4][..4], ["10.0.0.2:1023", "12s", "9", "0"], "{text}");
-        assert!(lines[3].ends_with(&["-", "-", "CTX_ID:1"]), "{text}");
+        assert!(lines[3].ends_with(&["-", "/b", "CTX_ID:1"]), "{text}");
+        now.clients[0].brick = None;
+        assert!(
+            render(&now, None)
+                .ends_with("and 1 connected for volfiles, or before the handshake (--json has them)\n")
+        );
         assert!(render(&Clients { clients: Vec::new(), ..now }, None).contains("no clients"));
     }
 }

@@ -11,7 +11,8 @@ use kiln_xlators::protocol::server::{self as door, ClientReport};
 use serde_json::Value as Json;
 
 use super::protocol::{
-    About, CallDump, Clients, CoreDump, CoreStats, Dump, LayerOptions, LayerState, LayerStats, OptionValue, Stats,
+    About, CallDump, Clients, CoreDump, CoreStats, Dump, LayerOptions, LayerState, LayerStats, OptionValue,
+    Stats,
 };
 use crate::boot::cores;
 
@@ -36,10 +37,9 @@ impl Source {
     /// Statistics of all layers, merged over the cores.
     pub fn stats(&self) -> Stats {
         type OfCore = (CoreStats, Vec<Option<Box<dyn Any + Send>>>);
-        let (answers, silent) =
-            self.ask(|core, graph| -> OfCore {
-                (stats_of(core, graph), graph.layers().iter().map(|layer| layer.stats()).collect())
-            });
+        let (answers, silent) = self.ask(|core, graph| -> OfCore {
+            (stats_of(core, graph), graph.layers().iter().map(|layer| layer.stats()).collect())
+        });
         let mut cores = Vec::with_capacity(answers.len());
         let mut of_layers: Vec<Vec<Box<dyn Any + Send>>> = Vec::new();
         of_layers.resize_with(self.blueprint.layers().len(), Vec::new);

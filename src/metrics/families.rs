@@ -33,7 +33,11 @@ const SERVER: &[Figure] = &[
     ),
     figure(
         "/turned_away_connections",
-        counter("kiln_connections_turned_away", "", "Connections that were closed at once: a limit was reached."),
+        counter(
+            "kiln_connections_turned_away",
+            "",
+            "Connections that were closed at once: a limit was reached.",
+        ),
     ),
     figure(
         "/refused_handshakes",
@@ -164,9 +168,8 @@ pub fn page(stats: &Stats) -> String {
             page.value(&[], value);
         }
     }
-    let of = |kind: &str| -> Vec<&LayerStats> {
-        stats.layers.iter().filter(|layer| layer.kind == kind).collect()
-    };
+    let of =
+        |kind: &str| -> Vec<&LayerStats> { stats.layers.iter().filter(|layer| layer.kind == kind).collect() };
     let (servers, counted, bricks) = (of("protocol/server"), of("debug/io-stats"), of("storage/posix"));
     figures(&mut page, SERVER, &servers);
     each(&mut page, SERVER_CALLS, &servers, "/calls", |page, layer, name, calls| {

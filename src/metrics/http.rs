@@ -38,7 +38,8 @@ pub fn bind(address: SocketAddr) -> Outcome<TcpListener> {
 /// When no thread is to be had.
 pub fn start(listener: TcpListener, source: Arc<Source>) -> std::io::Result<()> {
     let address = listener.local_addr()?;
-    let pages = Arc::new(Pages { source: Box::new(move || families::page(&source.stats())), last: Mutex::default() });
+    let pages =
+        Arc::new(Pages { source: Box::new(move || families::page(&source.stats())), last: Mutex::default() });
     thread::Builder::new().name("kiln-metrics".into()).spawn(move || accept(&listener, &pages))?;
     tracing::info!("metrics at http://{address}/metrics");
     Ok(())

@@ -54,12 +54,8 @@ assert at('process_open_fds') > 3 and at('process_resident_memory_bytes') > 1e6
 ";
     scrape(metrics, checks);
     let client = StockClient::of_volume(&scratch, server.port, "mnt-a");
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(client.mnt().join("file"))
-        .unwrap();
+    let file =
+        OpenOptions::new().read(true).write(true).create_new(true).open(client.mnt().join("file")).unwrap();
     file.write_all_at(&vec![1; 1 << 20], 0).unwrap();
     file.sync_all().unwrap();
     assert!(fs::metadata(client.mnt().join("absent")).is_err());
@@ -77,7 +73,9 @@ assert at('kiln_connections_accepted_total') >= 1 and at('kiln_handshakes_refuse
     scrape(metrics, checks);
     // Counters keep what is gone.
     drop((file, client));
-    wait_for("the client to be gone", Duration::from_secs(20), || server.stats(&["--clients"]).contains("no clients"));
+    wait_for("the client to be gone", Duration::from_secs(20), || {
+        server.stats(&["--clients"]).contains("no clients")
+    });
     scrape(
         metrics,
         "assert at('kiln_clients') == 0 and at('kiln_client_requests_total', 'create') == 1 and at('kiln_network_received_bytes_total') > 1 << 20",
@@ -101,7 +99,8 @@ fn metrics_of_a_mount_and_scrapers_that_misbehave() {
     wait_for("the idle ones to be closed", Duration::from_secs(20), || {
         let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
         let mut reply = String::new();
-        let asked = stream.write_all(b"GET / HTTP/1.1\r\n\r\n").and_then(|()| stream.read_to_string(&mut reply));
+        let asked =
+            stream.write_all(b"GET / HTTP/1.1\r\n\r\n").and_then(|()| stream.read_to_string(&mut reply));
         asked.is_ok() && reply.starts_with("HTTP/1.1 200")
     });
     drop(idle);
@@ -122,7 +121,9 @@ fn metrics_of_a_mount_and_scrapers_that_misbehave() {
 #[test]
 fn clients_are_listed() {
     let scratch = Scratch::new();
-    let server = KilnServer::new(&scratch, &scratch.brick());
+    let server = KilnServer::at(&scratch, free_port(), |command| {
+        command.arg("--brick").arg(scratch.brick()).args(["--cores", "2"]);
+    });
     assert!(server.stats(&["--clients"]).contains("no clients"));
     let one = StockClient::of_volume(&scratch, server.port, "mnt-1");
     let two = StockClient::of_volume(&scratch, server.port, "mnt-2");
@@ -134,9 +135,11 @@ import json, subprocess, sys, time
 kiln, sock = sys.argv[1:]
 def clients(*more):
     out = subprocess.run([kiln, "stats", "--clients", "--json", "--socket", sock, *more], stdout=subprocess.PIPE, check=True).stdout
-    return json.loads(out)["clients"]
+    # Each mount has a connection for its volfile, too.
+    return [client for client in json.loads(out)["clients"] if client["brick"]]
 by_fds, by_bytes = clients("--sort", "fds"), clients("--sort", "bytes")
 assert len(by_fds) == len(by_bytes) == 2, by_fds
+assert {client["core"] for client in by_fds} == {0, 1}, by_fds
 first, second = by_fds
 assert first["open_fds"] == 5 and second["open_fds"] == 0, by_fds
 assert by_bytes[0]["received_bytes"] > 4 << 20 and by_bytes[0]["client"] == second["client"], by_bytes
@@ -148,7 +151,8 @@ assert first["errors"] > 0, by_fds
 "#;
     run(Command::new("python3").args(["-c", script, env!("CARGO_BIN_EXE_kiln")]).arg(server.socket()));
     let table = server.stats(&["--clients", "--sort", "fds"]);
-    let lines: Vec<&str> = table.lines().filter(|line| line.contains("127.0.0.1:") && line.contains("CTX_ID:")).collect();
+    let lines: Vec<&str> =
+        table.lines().filter(|line| line.contains("127.0.0.1:") && line.contains("CTX_ID:")).collect();
     assert_eq!(lines.len(), 2, "{table}");
     let dump = server.dump();
     assert!(dump.contains("CTX_ID:") && dump.contains("failed_calls"), "{dump}");
@@ -207,7 +211,12 @@ fn options_change_under_a_client() {
         " option auth.addr.brick.allow *\n option auth.addr.brick.reject 127.0.0.1\n",
     );
     let log = seen("are in force");
-    for key in ["force-create-mode of posix", "trace of locks", "count-fop-hits of brick", "auth.addr.brick.reject of server"] {
+    for key in [
+        "force-create-mode of posix",
+        "trace of locks",
+        "count-fop-hits of brick",
+        "auth.addr.brick.reject of server",
+    ] {
         assert!(log.contains(key), "{key}: {log}");
     }
     assert_eq!(mode("forced"), 0o777);
@@ -224,11 +233,16 @@ fn options_change_under_a_client() {
     // Mistakes, and what needs a restart: nothing of it is taken over, not even what is right.
     let good = fs::read_to_string(&volfile).unwrap();
     let bad: [(&str, String); 5] = [
-        ("it has errors", good.replace("force-create-mode 0777", "force-create-mode lots").replace("trace on", "trace off")),
+        (
+            "it has errors",
+            good.replace("force-create-mode 0777", "force-create-mode lots").replace("trace on", "trace off"),
+        ),
         ("it has errors", good.replace("end-volume", "")),
         (
             "the graph itself changed, which needs a restart",
-            good.replace("trace on", "trace off").replace("volume locks", "volume other").replace("subvolumes locks", "subvolumes other"),
+            good.replace("trace on", "trace off")
+                .replace("volume locks", "volume other")
+                .replace("subvolumes locks", "subvolumes other"),
         ),
         (
             "the graph itself changed, which needs a restart",
@@ -237,7 +251,10 @@ fn options_change_under_a_client() {
         ),
         (
             "a change of option `transport.listen-backlog` needs a restart",
-            good.replace("trace on", "trace off").replace("option auth.addr.brick.allow *", "option auth.addr.brick.allow *\n option transport.listen-backlog 7"),
+            good.replace("trace on", "trace off").replace(
+                "option auth.addr.brick.allow *",
+                "option auth.addr.brick.allow *\n option transport.listen-backlog 7",
+            ),
         ),
     ];
     for (why, text) in bad {

@@ -70,7 +70,7 @@ pub(super) struct Connection {
     pub(super) end: Signal,
     why: Cell<&'static str>,
     callbacks: Cell<u32>,
-    _seat: Seat,
+    pub(super) seat: Seat,
 }
 
 impl Connection {
@@ -101,7 +101,7 @@ impl Connection {
             why: Cell::new("the client is gone"),
             callbacks: Cell::new(1),
             door: Rc::clone(door),
-            _seat: seat,
+            seat,
         })
     }
 

@@ -153,6 +153,7 @@ fn bind(to: &Rc<Connection>, request: &LegacyDict) -> Result<(), Refused> {
             Err((Errno::INVAL, "the connection has a brick already".to_owned()))
         };
     }
+    to.seat.set_light(false);
     tracing::info!(client = %to.peer, brick = name, "accepted {process} (version {version})");
     Ok(())
 }
@@ -171,6 +172,8 @@ fn get_spec(to: &Rc<Connection>, xid: u32, key: &[u8]) {
         let volume = volfile::volume_name(key)?;
         volfile::client_volfile(serving, volume, &to.local)
     });
+    // What asks for volfiles asks for nothing else but pings.
+    to.seat.set_light(to.bound.get().is_none());
     let answer = match &spec {
         Some(spec) => handshake::GetspecRsp {
             op_ret: i32::try_from(spec.len()).unwrap_or(i32::MAX),
