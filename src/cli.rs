@@ -216,6 +216,26 @@ pub struct MountArgs {
 /// Where `kiln serve --brick` listens when nobody says so: GlusterFS's management port, at which clients look for volfiles.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 24_007);
 
+/// A path that stays right when a daemon changes its directory.
+fn absolute(text: &str) -> std::io::Result<PathBuf> {
+    std::path::absolute(text)
+}
+
+/// Encrypted connections of `kiln serve --brick`; a volfile says the same with its own options.
+#[derive(Debug, Args)]
+pub struct TlsArgs {
+    /// Encrypt connections over TCP with TLS; clients need a certificate. The files are glusterfs.pem, glusterfs.key, and
+    /// glusterfs.ca (certificate, private key, authorities) in /usr/lib/ssl or /etc/ssl
+    #[arg(long, conflicts_with = "volfile")]
+    pub tls: bool,
+    /// The directory with the three files
+    #[arg(long, value_name = "DIR", requires = "tls", conflicts_with = "volfile", value_parser = absolute)]
+    pub tls_dir: Option<PathBuf>,
+    /// Common names of certificates that may use the brick, as patterns with commas between them [default: all names]
+    #[arg(long, value_name = "NAMES", requires = "tls", conflicts_with = "volfile")]
+    pub tls_allow: Option<String>,
+}
+
 /// `kiln serve`
 #[derive(Debug, Args)]
 #[command(
@@ -244,6 +264,9 @@ pub struct ServeArgs {
     #[arg(long, conflicts_with = "volfile")]
     pub no_acl: bool,
 
+    #[command(flatten)]
+    pub tls: TlsArgs,
+
     /// Name of the volume that clients mount, and of this brick for `kiln stats` and the log [default: from the path of the
     /// brick or volfile]
     #[arg(long)]
@@ -267,12 +290,16 @@ const SERVE_LONG_HELP: &str = concat!(
     "Examples:\n",
     "  kiln serve --brick /srv/brick --name vol        then: mount -t glusterfs HOST:/vol /mnt\n",
     "  kiln serve --brick /srv/brick --listen 127.0.0.1:24007 --listen '[::1]:24007'\n",
+    "  kiln serve --brick /srv/brick --tls --listen 24007 --listen 49152\n",
+    "                                                  encrypted data, plain volfiles\n",
     "  kiln serve --volfile brick.vol --cores 2        what glusterfsd -f brick.vol serves\n\n",
     "Clients that know the volume by its name ask for a volfile at the addresses that this listens at, and get one; clients\n",
     "with a volfile of their own need no name. With a volfile, its options say who may connect; without, everybody may.\n\n",
+    "With --tls all ports are encrypted, and clients ask for volfiles in TLS where they have /var/lib/glusterd/secure-access.\n",
+    "With another port besides 24007, that one alone is for data, and 24007 is encrypted if that file exists here.\n\n",
     "Signals:\n",
     "  SIGTERM, SIGINT  let requests end and stop; a second one stops at once\n",
-    "  SIGHUP           read the volfile again and open the log file again\n\n",
+    "  SIGHUP           read the volfile and certificates again and open the log file again\n\n",
     crate::exit_status_help!()
 );
 

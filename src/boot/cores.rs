@@ -129,7 +129,10 @@ impl Cores {
         let changes = replaced.changes().to_vec();
         if let Err(reason) = self.tell_layers() {
             self.blueprint.restore(replaced);
-            if let Err(worse) = self.tell_layers() {
+            // A layer that refuses both, as with certificates that cannot be read any more, has kept what it had.
+            if let Err(worse) = self.tell_layers()
+                && worse != reason
+            {
                 tracing::error!("the old options are not in force everywhere: {worse}");
             }
             return Err(reason);

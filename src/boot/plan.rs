@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use kiln_uring::{EngineConfig, Sys};
 use kiln_xlators::mount::fuse::MountConfig;
-use kiln_xlators::volfile::{self, Embedded, Report, Severity, Style, Volfile};
+use kiln_xlators::volfile::{self, Embedded, OptionLine, Report, Severity, Spanned, Style, Volfile};
 
 use super::brick::BrickDir;
-use crate::cli::{EngineArgs, MountArgs};
+use crate::cli::{EngineArgs, MountArgs, TlsArgs};
 use crate::control::place;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
@@ -131,6 +131,32 @@ pub fn embedded(brick: &BrickDir, wanted: Wanted) -> Outcome<Volfile> {
     let graph =
         Embedded { directory, volume_id: Some(&volume_id), read_only: wanted.read_only, acl: wanted.acl };
     Ok(if wanted.served { graph.served() } else { graph.volfile() })
+}
+
+/// Encrypts the connections of clients of an embedded graph, if that is wanted.
+pub fn encrypt(volfile: &mut Volfile, args: &TlsArgs) -> Outcome {
+    let Some(server) = volfile.nodes.last_mut().filter(|_| args.tls) else { return Ok(()) };
+    let mut set = |key: &str, value: &str| {
+        server.options.push(OptionLine { key: Spanned::synthetic(key), value: Spanned::synthetic(value) });
+    };
+    set("transport.socket.ssl-enabled", "on");
+    if let Some(dir) = &args.tls_dir {
+        for (option, file) in
+            [("own-cert", "glusterfs.pem"), ("private-key", "glusterfs.key"), ("ca-list", "glusterfs.ca")]
+        {
+            let path = dir.join(file);
+            let Some(path) = path.to_str() else {
+                return Err(Failure::new(Exit::Usage, "the path of --tls-dir is not UTF-8 text"));
+            };
+            set(&format!("transport.socket.ssl-{option}"), path);
+        }
+    }
+    if let Some(names) = &args.tls_allow {
+        let brick = server.subvolumes.first().map_or("", |brick| brick.text.as_str()).to_owned();
+        let key = format!("auth.login.{brick}.ssl-allow");
+        server.options.push(OptionLine { key: Spanned::synthetic(&key), value: Spanned::synthetic(names) });
+    }
+    Ok(())
 }
 
 /// The mount point, which must not be inside the brick nor around it: a request that comes back to the mount while it is being

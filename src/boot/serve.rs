@@ -41,7 +41,10 @@ pub fn run(args: &ServeArgs, detached: bool) -> Outcome {
         match event {
             Event::Reload => {
                 log.reopen();
-                reload(&source, &running.cores);
+                match &running.embedded {
+                    Some(volfile) => renew(volfile, &running.cores),
+                    None => reload(&source, &running.cores),
+                }
             }
             Event::Stop(signal) => {
                 tracing::info!(signal, "stopping");
@@ -58,8 +61,18 @@ pub fn run(args: &ServeArgs, detached: bool) -> Outcome {
     Err(failure)
 }
 
+/// Reads the certificates again, of a brick that has them and no volfile.
+fn renew(volfile: &Volfile, cores: &Cores) {
+    match cores.reconfigure(volfile) {
+        Ok(_) => tracing::info!("certificates were read again, for new connections"),
+        Err(reason) => tracing::error!("the certificates stay as they are: {reason}"),
+    }
+}
+
 /// A brick that serves.
 struct Running {
+    /// What it was started with, if that is in no file but names files.
+    embedded: Option<Volfile>,
     server: Arc<Server>,
     cores: Cores,
     claim: Claim,
@@ -77,7 +90,9 @@ impl Running {
             Source::Brick(dir) => {
                 let brick = BrickDir::open(dir, args.init, &sys)?;
                 let wanted = Wanted { read_only: args.read_only, acl: !args.no_acl, served: true };
-                (plan::embedded(&brick, wanted)?, Some(brick))
+                let mut volfile = plan::embedded(&brick, wanted)?;
+                plan::encrypt(&mut volfile, &args.tls)?;
+                (volfile, Some(brick))
             }
         };
         let listen = match (&args.listen[..], source) {
@@ -117,7 +132,8 @@ impl Running {
             remotes,
             tables: Box::new(move || serde_json::json!({ "connections": of.connections() })),
         };
-        let running = Self { server, cores, claim, drain: plan::drain(&args.engine) };
+        let embedded = args.tls.tls.then_some(volfile);
+        let running = Self { embedded, server, cores, claim, drain: plan::drain(&args.engine) };
         if let Err(failure) = answer(listener, scrapers, gathered) {
             return running.stop().and(Err(failure));
         }
@@ -132,7 +148,7 @@ impl Running {
     }
 
     fn stop(self) -> Outcome {
-        let Self { server, cores, claim, drain } = self;
+        let Self { server, cores, claim, drain, .. } = self;
         let gone = server.stop(drain);
         let clean = cores.stop(drain)?;
         drop(claim);

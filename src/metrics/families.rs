@@ -36,7 +36,7 @@ const SERVER: &[Figure] = &[
         counter(
             "kiln_connections_turned_away",
             "",
-            "Connections that were closed at once: a limit was reached.",
+            "Connections that were closed at once: a limit, or no TLS.",
         ),
     ),
     figure(

@@ -18,3 +18,4 @@ mod operator;
 mod pjdfstest;
 mod serve;
 mod stress;
+mod tls;

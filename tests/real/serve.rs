@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::support::{KilnServer, Scratch, StockClient, free_port, kiln, run, shell, signal, wait_for};
 
 /// What a shell does, on a mount.
-fn session(mnt: &Path) {
+pub fn session(mnt: &Path) {
     shell(
         mnt,
         r#"

@@ -10,7 +10,7 @@ mod tree;
 pub use kiln::{KilnMount, kiln, signal};
 pub use peer::Peer;
 pub use scratch::{Image, Scratch};
-pub use serve::{KilnServer, StockClient, free_port};
+pub use serve::{Fate, KilnServer, StockClient, free_port};
 pub use stock::StockMount;
 pub use tree::Tree;
 

@@ -117,6 +117,17 @@ impl Drop for KilnServer {
     }
 }
 
+/// What becomes of a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It works.
+    Mounted,
+    /// The client has given up for good.
+    Ended,
+    /// The client goes on trying.
+    Trying,
+}
+
 /// A stock FUSE client; ended when dropped.
 pub struct StockClient {
     child: Child,
@@ -148,6 +159,32 @@ impl StockClient {
             std::thread::sleep(Duration::from_millis(50));
         }
         (ended, client.log())
+    }
+
+    /// What becomes of a mount within `limit`, and what the client logged.
+    pub fn fate(scratch: &Scratch, name: &str, options: &str, limit: Duration) -> (Fate, String) {
+        let (name, volfile) = Self::prepare(scratch, name, options);
+        let mut client = Self::spawn(scratch, name, |command| _ = command.arg("-f").arg(volfile));
+        let start = std::time::Instant::now();
+        let mut fate = Fate::Trying;
+        while fate == Fate::Trying && start.elapsed() < limit {
+            let works = || {
+                let mark = client.mnt().join(".fate");
+                let script = "timeout 2 touch \"$0\" && timeout 2 rm \"$0\"";
+                let made = || Command::new("sh").args(["-c", script]).arg(&mark).output();
+                // Also afterwards: the directory below a mount that goes away takes everything.
+                is_mounted(client.mnt())
+                    && made().is_ok_and(|output| output.status.success())
+                    && is_mounted(client.mnt())
+            };
+            if works() {
+                fate = Fate::Mounted;
+            } else if client.child.try_wait().unwrap().is_some() {
+                fate = Fate::Ended;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        (fate, client.log())
     }
 
     fn prepare(scratch: &Scratch, name: &str, options: &str) -> (String, PathBuf) {

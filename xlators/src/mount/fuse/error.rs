@@ -115,7 +115,8 @@ impl MountError {
         match Errno::from_io_error(&source) {
             Some(Errno::NOENT) => Self::Missing { path },
             Some(Errno::NOTDIR) => Self::NotADirectory { path },
-            Some(Errno::NOTCONN) => Self::Stale { path },
+            // The second, when the server died while this waited for its answer.
+            Some(Errno::NOTCONN | Errno::CONNABORTED) => Self::Stale { path },
             _ => Self::NotAccessible { path, source },
         }
     }

@@ -18,8 +18,19 @@ enum Opinion {
 }
 
 /// Whether a client at `peer` that sent `request` may use `brick`.
-pub(super) fn admits(options: &Options, brick: &str, peer: &Address, request: &LegacyDict) -> bool {
-    let opinions = [by_address(options, brick, peer), by_login(options, brick, request)];
+/// Whose certificate is for `certified`, if the connection is encrypted.
+pub(super) fn admits(
+    options: &Options,
+    brick: &str,
+    peer: &Address,
+    certified: Option<&str>,
+    request: &LegacyDict,
+) -> bool {
+    let login = match certified {
+        Some(name) => by_certificate(options, brick, name),
+        None => by_login(options, brick, request),
+    };
+    let opinions = [by_address(options, brick, peer), login];
     !opinions.contains(&Opinion::Reject) && opinions.contains(&Opinion::Accept)
 }
 
@@ -45,6 +56,14 @@ fn by_address(options: &Options, brick: &str, peer: &Address) -> Opinion {
         Some(_) => Opinion::Reject,
         None => Opinion::Accept,
     }
+}
+
+/// A certificate takes the place of user name and password.
+fn by_certificate(options: &Options, brick: &str, name: &str) -> Opinion {
+    let Some(allowed) = options.text(&format!("auth.login.{brick}.ssl-allow")) else { return Opinion::None };
+    let patterns = allowed.split([',', ' ']).filter(|pattern| !pattern.is_empty());
+    let found = patterns.into_iter().any(|pattern| glob(pattern.as_bytes(), name.as_bytes()));
+    if found { Opinion::Accept } else { Opinion::Reject }
 }
 
 fn by_login(options: &Options, brick: &str, request: &LegacyDict) -> Opinion {
@@ -153,7 +172,7 @@ mod tests {
             request.set_text("username", user);
             request.set_text("password", password);
         }
-        admits(&options(pairs), "/b", &Address::Ip(peer.parse().unwrap()), &request)
+        admits(&options(pairs), "/b", &Address::Ip(peer.parse().unwrap()), None, &request)
     }
 
     #[test]
@@ -188,6 +207,27 @@ mod tests {
         assert!(!admitted(&mixed, "10.1.2.3:5", Some(("ann", "y"))), "a wrong password refuses");
         let strict = [&mixed[..], &[("strict-auth-accept", "on")]].concat();
         assert!(!admitted(&strict, "10.1.2.3:5", None));
+    }
+
+    #[test]
+    fn certificates() {
+        let admitted = |pairs: &[(&str, &str)], name| {
+            let peer = Address::Ip("10.1.2.3:5".parse().unwrap());
+            let mut request = LegacyDict::new();
+            request.set_text("username", "ann");
+            request.set_text("password", "wrong");
+            admits(&options(pairs), "/b", &peer, Some(name), &request)
+        };
+        let names = [("auth.login./b.ssl-allow", "ann, *.example.org")];
+        assert!(admitted(&names, "ann") && admitted(&names, "www.example.org"));
+        assert!(!admitted(&names, "bob") && !admitted(&names, ""));
+        assert!(!admitted(&[], "ann"), "no opinion is no admission");
+        let address = [("auth.addr./b.allow", "*")];
+        assert!(admitted(&address, "anybody"));
+        assert!(!admitted(&[&names[..], &address].concat(), "bob"), "a rejection refuses");
+        let login = [("auth.login./b.allow", "ann"), ("auth.login.ann.password", "right")];
+        assert!(admitted(&[&login[..], &address].concat(), "x"), "passwords are not looked at");
+        assert!(!admitted(&login, "x"), "nor do they accept");
     }
 
     #[test]

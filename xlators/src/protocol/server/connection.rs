@@ -9,17 +9,19 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use kiln_uring::net::{Address, Sender};
+use kiln_uring::net::Address;
 use kiln_uring::{Instant, TaskId};
 use serde_json::{Value as Json, json};
 use slab::Slab;
 
 use super::door::{Brick, Door};
 use super::gate::{Cost, Gate};
+use super::link::Outlet;
 use super::outbox::Outbox;
 use super::shared::Seat;
 use super::signal::Signal;
 use super::stats::{ClientStats, bump};
+use super::tls::Identity;
 use crate::fd::FdTable;
 use crate::protocol::rpc::message::Accept;
 use crate::protocol::rpc::message::{bare_reply, call_record};
@@ -29,6 +31,8 @@ use crate::translator::Event;
 
 /// How long an ending connection goes on sending the replies that are done.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long it may take to say that it ends.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What SETVOLUME has told.
 #[derive(Debug)]
@@ -55,6 +59,8 @@ pub(super) struct Connection {
     /// Unique among the clients of this process.
     pub(super) client: u64,
     pub(super) since: Instant,
+    /// Who it is by its certificate, where the connection is encrypted.
+    pub(super) identity: Option<Identity>,
     pub(super) bound: OnceCell<Bound>,
     /// Whether a call was understood yet.
     pub(super) greeted: Cell<bool>,
@@ -62,7 +68,7 @@ pub(super) struct Connection {
     pub(super) gate: Gate,
     pub(super) stats: ClientStats,
     pub(super) outbox: Outbox,
-    sender: RefCell<Option<Sender>>,
+    sender: RefCell<Option<Outlet>>,
     sending: Cell<Option<(TaskId, Instant)>>,
     running: RefCell<Slab<Running>>,
     idle: RefCell<Option<Rc<Signal>>>,
@@ -78,7 +84,8 @@ impl Connection {
         door: &Rc<Door>,
         peer: Address,
         local: Address,
-        sender: Sender,
+        sender: Outlet,
+        identity: Option<Identity>,
         seat: Seat,
     ) -> Rc<Self> {
         let settings = door.shared.settings();
@@ -87,6 +94,7 @@ impl Connection {
             local,
             client: door.shared.client_number(door.core.id()),
             since: door.core.now(),
+            identity,
             bound: OnceCell::new(),
             greeted: Cell::new(false),
             fds: FdTable::new(settings.fds),
@@ -155,7 +163,7 @@ impl Connection {
         self.sending.set(Some((task, self.door.core.now())));
     }
 
-    async fn send(self: Rc<Self>, mut sender: Sender) {
+    async fn send(self: Rc<Self>, mut sender: Outlet) {
         while let Some(batch) = self.outbox.take() {
             if let Some((task, _)) = self.sending.get() {
                 self.sending.set(Some((task, self.door.core.now())));
@@ -253,7 +261,11 @@ impl Connection {
         }
         let left = self.outbox.close();
         self.leave(left);
-        drop(self.sender.take());
+        let sender = self.sender.take();
+        if let Some(mut sender) = sender {
+            // Whoever does not take it does without.
+            let _ = core.timeout(GOODBYE, sender.finish()).await;
+        }
     }
 
     /// For statedumps.
@@ -274,6 +286,10 @@ impl Connection {
             shown.insert("brick".into(), json!(bound.brick.name));
             shown.insert("process".into(), json!(bound.process));
             shown.insert("version".into(), json!(bound.version));
+        }
+        if let (Some(identity), Some(shown)) = (&self.identity, shown.as_object_mut()) {
+            shown.insert("certificate".into(), json!(identity.name));
+            shown.insert("tls".into(), json!(identity.cipher));
         }
         shown
     }

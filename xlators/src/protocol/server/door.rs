@@ -14,9 +14,12 @@ use super::TYPE;
 use super::connection::Connection;
 use super::gate::Gate;
 use super::intake::Intake;
+use super::link::{Inlet, Outlet};
 use super::report::Tally;
 use super::shared::{Seat, Shared};
 use super::signal::{Signal, race};
+use super::tls::{self, Identity};
+use super::volfile;
 use crate::graph::{Graph, LayerId, Next};
 
 thread_local! {
@@ -25,7 +28,7 @@ thread_local! {
 
 /// How often connections are looked after.
 const ROUND: Duration = Duration::from_secs(1);
-/// How long a connection may be silent before its first call.
+/// How long a connection may be silent before its first call, and take to agree on TLS.
 const GREETING: Duration = Duration::from_secs(30);
 /// How long a client may leave its replies untaken while others wait for the memory.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -120,7 +123,48 @@ impl Door {
         let Ok(peer) = stream.peer_address() else { return };
         let local = stream.local_address().unwrap_or(local);
         let (receiver, sender) = stream.split();
-        let connection = Connection::new(self, peer, local, sender, seat);
+        let Some(config) = self.encryption(&local) else {
+            self.serve(peer, local, Inlet::Plain(receiver), Outlet::Plain(sender), None, seat);
+            return;
+        };
+        let door = Rc::clone(self);
+        self.core.spawn(async move {
+            let accepting = Box::pin(door.core.timeout(GREETING, tls::accept(&config, receiver, sender)));
+            match race(door.stop_asked(), accepting).await {
+                Ok(()) => {}
+                Err(Err(_)) => door.turn_away(&peer, "it took too long to agree on TLS"),
+                Err(Ok(Err(why))) => door.turn_away(&peer, &why),
+                Err(Ok(Ok((receiver, sender, identity)))) => {
+                    let (receiver, sender) = (Box::new(receiver), Box::new(sender));
+                    door.serve(peer, local, Inlet::Tls(receiver), Outlet::Tls(sender), Some(identity), seat);
+                }
+            }
+        });
+    }
+
+    /// How connections to `local` are encrypted, if they are. Unix sockets never are. The management port follows a switch
+    /// of its own where there is another port for the bricks.
+    pub(super) fn encryption(&self, local: &Address) -> Option<tls::Config> {
+        let config = self.shared.settings().tls.clone()?;
+        let Address::Ip(_) = local else { return None };
+        let is_open = !self.shared.secure_management
+            && self.shared.serving().is_some_and(|serving| volfile::is_management(serving, local));
+        (!is_open).then_some(config)
+    }
+
+    fn serve(
+        self: &Rc<Self>,
+        peer: Address,
+        local: Address,
+        receiver: Inlet,
+        sender: Outlet,
+        identity: Option<Identity>,
+        seat: Seat,
+    ) {
+        if self.stopping.is_set() {
+            return;
+        }
+        let connection = Connection::new(self, peer, local, sender, identity, seat);
         self.tally.accepted();
         let door = Rc::clone(self);
         let slot = self.connections.borrow_mut().insert(Rc::clone(&connection));

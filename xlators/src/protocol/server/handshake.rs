@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use kiln_uring::Errno;
+use kiln_uring::net::Address;
 
 use super::auth;
 use super::connection::{Bound, Connection};
@@ -126,7 +127,12 @@ fn bind(to: &Rc<Connection>, request: &LegacyDict) -> Result<(), Refused> {
     }
     let brick = to.door.brick(name).ok_or_else(|| (Errno::NOENT, "Brick not found".to_owned()))?;
     let settings = to.door.shared.settings();
-    if !auth::admits(&settings.options, name, &to.peer, request) {
+    let certified = to.identity.as_ref().map(|identity| identity.name.as_str());
+    if certified.is_none() && settings.tls.is_some() && matches!(to.local, Address::Ip(_)) {
+        let text = "connections to the brick have to be encrypted, and this one is not".to_owned();
+        return Err((Errno::ACCESS, text));
+    }
+    if !auth::admits(&settings.options, name, &to.peer, certified, request) {
         return Err((Errno::ACCESS, "Authentication failed".to_owned()));
     }
     if request.get("subdir-mount").is_some() {
@@ -170,7 +176,8 @@ fn printable(text: &str) -> String {
 fn get_spec(to: &Rc<Connection>, xid: u32, key: &[u8]) {
     let spec = to.door.shared.serving().and_then(|serving| {
         let volume = volfile::volume_name(key)?;
-        volfile::client_volfile(serving, volume, &to.local)
+        let encrypted = to.door.shared.settings().tls.is_some();
+        volfile::client_volfile(serving, volume, &to.local, encrypted)
     });
     // What asks for volfiles asks for nothing else but pings.
     to.seat.set_light(to.bound.get().is_none());

@@ -7,12 +7,13 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use kiln_uring::net::Receiver;
 use kiln_uring::{Buf, Errno};
 
 use super::connection::Connection;
 use super::dispatch::{self, Arrival};
+use super::link::Inlet;
 use super::stats::bump;
+use super::tls;
 use crate::protocol::rpc::message::{Call, CallError, Denial, denial};
 use crate::protocol::rpc::programs::fops;
 use crate::protocol::rpc::record::{Assembler, MARK, Mark, whole};
@@ -35,12 +36,12 @@ type End = &'static str;
 /// See the [module](self).
 pub(super) struct Intake {
     connection: Rc<Connection>,
-    receiver: Receiver,
+    receiver: Inlet,
     partial: Assembler,
 }
 
 impl Intake {
-    pub(super) fn new(connection: Rc<Connection>, receiver: Receiver) -> Self {
+    pub(super) fn new(connection: Rc<Connection>, receiver: Inlet) -> Self {
         Self { connection, receiver, partial: Assembler::new(LONGEST_PAYLOAD + LONGEST) }
     }
 
@@ -57,6 +58,11 @@ impl Intake {
     /// One receive, and all that it brings.
     async fn turn(&mut self) -> Result<(), End> {
         let mut chunk = self.receive().await?;
+        if !self.connection.greeted.get() && self.receiver.is_plain() && tls::is_hello(&chunk) {
+            let why = "it speaks TLS, which is off here (transport.socket.ssl-enabled)";
+            self.connection.door.turn_away(&self.connection.peer, why);
+            return Err("it speaks TLS");
+        }
         while !chunk.is_empty() {
             if !self.partial.is_empty() {
                 self.gather(&mut chunk).await?;
@@ -195,6 +201,7 @@ impl Intake {
 fn broken(errno: Errno) -> End {
     match errno {
         Errno::CONNRESET => "reset by the client",
+        Errno::PROTO => "it breaks the rules of TLS",
         Errno::TIMEDOUT => "the client does not answer any more",
         _ => "the connection broke",
     }

@@ -24,6 +24,7 @@
 //! | [`listen`] | accepting and spreading |
 //! | [`connection`] | one client, and its end |
 //! | [`intake`], [`outbox`] | receiving and sending |
+//! | [`link`], [`tls`] | plain and encrypted connections |
 //! | [`gate`] | room |
 //! | [`handshake`], [`auth`], [`volfile`] | who may, and what clients are told |
 //! | [`dispatch`] | from calls to fops and back |
@@ -37,6 +38,7 @@ mod door;
 mod gate;
 mod handshake;
 mod intake;
+mod link;
 mod listen;
 mod options;
 mod outbox;
@@ -44,6 +46,7 @@ mod report;
 mod shared;
 mod signal;
 mod stats;
+mod tls;
 mod upcalls;
 mod volfile;
 
@@ -92,7 +95,8 @@ fn prepare(context: &PrepareContext<'_>) -> Result<AnyShared, String> {
     context.sys.random(&mut random);
     let uuid = Gfid::from_random(random).to_string();
     let memory = Settings::memory_per_core(context.options, context.cores);
-    Ok(Arc::new(Shared::new(Settings::new(context.options), memory, uuid, context.cores)))
+    let settings = Settings::load(context.options)?;
+    Ok(Arc::new(Shared::new(settings, memory, uuid, context.cores)))
 }
 
 fn instance(mut context: InstanceContext<'_>) -> Result<Rc<dyn Translator>, String> {
@@ -114,7 +118,7 @@ intercept! {
 
 impl Translator for Top {
     fn reconfigure(&self, options: &Options) -> Result<(), String> {
-        self.shared.set_settings(Settings::new(options));
+        self.shared.set_settings(Settings::load(options)?);
         if let Some(door) = installed() {
             door.apply_settings();
         }

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use kiln_uring::net::{Keepalive, ListenOptions, StreamOptions};
 
+use super::tls::{self, DEFAULT_CIPHERS};
 use crate::options::{
     OptionKind::{Bool, Enum, Id, Int, Path, Size, Str, Time},
     OptionSpec, Options,
 };
 
-const TLS: &str = "connections are not encrypted";
+/// The option that encrypts connections.
+pub(super) const TLS_SWITCH: &str = "transport.socket.ssl-enabled";
 const ONE_LOOP: &str = "each core serves its own connections";
 
 /// All of them.
@@ -36,12 +38,22 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("transport.memory-limit", Size(16 << 20, 1 << 44), "1GB", "The same for all clients together, in equal shares of the cores.").fixed(),
     OptionSpec::new("transport.connection-limit", Int(1, 10_000_000), "65536", "Connections; further ones are closed at once."),
     OptionSpec::new("client-fd-limit", Int(1, 100_000_000), "1000000", "Files that one client may have open; further opens fail with EMFILE."),
+    // Encryption. The files are read at the start and with each reconfiguration, for connections to come.
+    OptionSpec::new(TLS_SWITCH, Bool, "off", "Connections over TCP are encrypted with TLS, and both sides show certificates. A change is for new connections."),
+    OptionSpec::new("transport.socket.ssl-own-cert", Path, "", "Certificate of this brick, and those between it and its authority; glusterfs.pem in /usr/lib/ssl or /etc/ssl without it.").no_default(),
+    OptionSpec::new("transport.socket.ssl-private-key", Path, "", "Its private key; glusterfs.key in /usr/lib/ssl or /etc/ssl without it.").no_default(),
+    OptionSpec::new("transport.socket.ssl-ca-list", Path, "", "Authorities whose certificates count; glusterfs.ca in /usr/lib/ssl or /etc/ssl without it.").no_default(),
+    OptionSpec::new("transport.socket.ssl-cert-depth", Int(0, 16), "1", "Authorities that there may be between a certificate and one that has signed itself."),
+    OptionSpec::new("transport.socket.ssl-cipher-list", Str, DEFAULT_CIPHERS, "Suites of TLS 1.2, in OpenSSL's words; those that there are not here are left out."),
+    OptionSpec::new("transport.socket.ssl-ec-curve", Str, "prime256v1", "The only curve for the exchange of keys: prime256v1, secp384r1, or X25519; all of them without it.").no_default(),
+    OptionSpec::new("transport.socket.ssl-crl-path", Path, "", "Directory with lists of revoked certificates; every authority must have one then.").no_default(),
+    OptionSpec::new("transport.socket.ssl-dh-param", Path, "", "").no_default().ignored("keys are exchanged over elliptic curves only"),
     // Who may.
     OptionSpec::new("auth.addr.*.allow", Str, "", "Addresses that may use the brick: a list of addresses, patterns and networks; `!` before one excludes it.").no_default(),
     OptionSpec::new("auth.addr.*.reject", Str, "", "Addresses that may not, whatever else is said.").no_default(),
     OptionSpec::new("auth.login.*.allow", Str, "", "Users that may use the brick, with their password.").no_default(),
     OptionSpec::new("auth.login.*.password", Str, "", "Password of a user.").no_default(),
-    OptionSpec::new("auth.login.*.ssl-allow", Str, "", "Names of certificates that may use the brick.").no_default().ignored(TLS),
+    OptionSpec::new("auth.login.*.ssl-allow", Str, "", "Common names of certificates that may use the brick, as patterns; only for connections in TLS, whose user names and passwords do not count.").no_default(),
     OptionSpec::new("auth-path", Path, "", "Directory whose sub-directories the addresses may be limited to.").no_default().ignored("sub-directories cannot be mounted on their own"),
     OptionSpec::new("strict-auth-accept", Bool, "off", "Clients without a user name are refused."),
     OptionSpec::new("rpc-auth-allow-insecure", Bool, "on", "Clients may come from ports that everybody can use, 1024 and above."),
@@ -56,8 +68,6 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("manage-gids", Bool, "off", "").ignored("the client's list of groups counts"),
     OptionSpec::new("gid-timeout", Int(0, i64::MAX), "300", "").ignored("no groups are looked up here"),
     // What stock volfiles say besides.
-    OptionSpec::new("transport.socket.ssl-enabled", Bool, "off", "").ignored(TLS),
-    OptionSpec::new("transport.socket.ssl-*", Str, "", "").no_default().ignored(TLS),
     OptionSpec::new("transport.socket.own-thread", Bool, "off", "").ignored(ONE_LOOP),
     OptionSpec::new("event-threads", Int(1, 1024), "2", "").ignored(ONE_LOOP),
     OptionSpec::new("inode-lru-limit", Int(0, 1 << 30), "16384", "").ignored("no table of inodes is kept"),
@@ -74,6 +84,8 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
 pub(super) struct Settings {
     /// All of them; the rules of authentication are looked up here.
     pub options: Options,
+    /// How connections are encrypted, if they are.
+    pub tls: Option<tls::Config>,
     pub requests: usize,
     pub client_memory: usize,
     pub connections: usize,
@@ -86,10 +98,16 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn new(options: &Options) -> Self {
+    /// With the files that the options name; the error is a sentence.
+    pub(super) fn load(options: &Options) -> Result<Self, String> {
+        Ok(Self { tls: tls::load(options)?, ..Self::new(options) })
+    }
+
+    fn new(options: &Options) -> Self {
         let count = |key: &str| usize::try_from(options.int(key)).unwrap_or(usize::MAX);
         let bytes = |key: &str| usize::try_from(options.size(key)).unwrap_or(usize::MAX);
         Self {
+            tls: None,
             requests: match count("rpc.outstanding-rpc-limit") {
                 0 => usize::MAX,
                 // As stock rounds it.

@@ -28,6 +28,12 @@ pub struct ClientReport {
     pub process: Option<String>,
     /// Its version of GlusterFS, as it says.
     pub version: Option<String>,
+    /// Version and suite of its TLS; none when the connection is not encrypted.
+    #[serde(default)]
+    pub tls: Option<String>,
+    /// The common name of its certificate.
+    #[serde(default)]
+    pub certificate: Option<String>,
     /// When it connected, in seconds since 1970.
     pub since: f64,
     /// How long ago that was, in seconds.
@@ -66,6 +72,8 @@ impl ClientReport {
             brick: bound.map(|bound| bound.brick.name.clone()),
             process: bound.map(|bound| bound.process.clone()),
             version: bound.map(|bound| bound.version.clone()),
+            tls: connection.identity.as_ref().map(|identity| identity.cipher.clone()),
+            certificate: connection.identity.as_ref().map(|identity| identity.name.clone()),
             since: now.sec as f64 + f64::from(now.nsec) / 1e9 - connected_s,
             connected_s,
             requests: stats.requests(),

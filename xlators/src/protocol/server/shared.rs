@@ -1,5 +1,6 @@
 //! What the cores share of one server.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
@@ -8,6 +9,8 @@ use kiln_uring::net::Address;
 use super::ServeConfig;
 use super::options::Settings;
 
+/// The file whose presence encrypts GlusterFS's management connections.
+const SECURE_ACCESS: &str = "/var/lib/glusterd/secure-access";
 /// Bits of a client's number that tell its core.
 const CORE_BITS: u32 = 10;
 
@@ -19,6 +22,8 @@ pub(super) struct Shared {
     pub(super) memory_per_core: usize,
     /// Names this process to its clients.
     pub(super) uuid: String,
+    /// Whether the management port is encrypted where the bricks' is, as every daemon of GlusterFS decides it at its start.
+    pub(super) secure_management: bool,
     serving: OnceLock<Serving>,
     next_client: AtomicU64,
     /// Connections of each core.
@@ -43,6 +48,7 @@ impl Shared {
             settings: RwLock::new(Arc::new(settings)),
             memory_per_core,
             uuid,
+            secure_management: Path::new(SECURE_ACCESS).exists(),
             serving: OnceLock::new(),
             next_client: AtomicU64::new(1),
             loads: (0..cores.max(1)).map(|_| AtomicUsize::new(0)).collect(),

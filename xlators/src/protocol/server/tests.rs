@@ -21,14 +21,14 @@ use crate::testing::Rig;
 use crate::types::{Flock, Gfid, IaType, LockOwner, Xdata};
 use crate::upcall::{Upcall, UpcallEvent};
 
-const FILE: Gfid = Gfid::from_bytes([7; 16]);
+pub(super) const FILE: Gfid = Gfid::from_bytes([7; 16]);
 
-fn at() -> Address {
+pub(super) fn at() -> Address {
     Address::Ip("10.0.0.1:24007".parse().unwrap())
 }
 
 /// A server with a file behind it.
-async fn server(core: &Core, options: &[(&str, &str)]) -> (Rig, Rc<Door>) {
+pub(super) async fn server(core: &Core, options: &[(&str, &str)]) -> (Rig, Rc<Door>) {
     let mut all = vec![("auth.addr.leaf.allow", "*")];
     all.extend(options);
     let rig = Rig::new(core, &[("protocol/server", &all)]);
@@ -101,7 +101,7 @@ impl Client {
     }
 }
 
-fn fop_record<'a>(xid: u32, procedure: u32, arguments: &impl Wire<'a>, payload: &[u8]) -> Vec<u8> {
+pub(super) fn fop_record<'a>(xid: u32, procedure: u32, arguments: &impl Wire<'a>, payload: &[u8]) -> Vec<u8> {
     let credential = Credential { pid: 9, uid: 5, gid: 6, owner: &[1; 8], ..Credential::default() };
     let mut record =
         call_record(xid, (fops::PROGRAM, fops::VERSION, procedure), Some(&credential), arguments);
@@ -111,11 +111,11 @@ fn fop_record<'a>(xid: u32, procedure: u32, arguments: &impl Wire<'a>, payload: 
     record
 }
 
-fn stat() -> fops::StatReq {
+pub(super) fn stat() -> fops::StatReq {
     fops::StatReq { gfid: FILE, xdata: Xdata::NONE }
 }
 
-async fn until(core: &Core, mut ready: impl FnMut() -> bool) {
+pub(super) async fn until(core: &Core, mut ready: impl FnMut() -> bool) {
     for _ in 0..10_000 {
         if ready() {
             return;

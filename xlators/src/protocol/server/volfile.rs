@@ -37,8 +37,13 @@ pub(super) fn is_management(serving: &Serving, local: &Address) -> bool {
     local.port() == Some(MANAGEMENT_PORT) && brick_port(serving, local) != Some(MANAGEMENT_PORT)
 }
 
-/// The volfile of `volume` for a client that reached this server at `local`.
-pub(super) fn client_volfile(serving: &Serving, volume: &str, local: &Address) -> Option<String> {
+/// The volfile of `volume` for a client that reached this server at `local`; bricks may have to be reached `encrypted`.
+pub(super) fn client_volfile(
+    serving: &Serving,
+    volume: &str,
+    local: &Address,
+    encrypted: bool,
+) -> Option<String> {
     let brick = brick_of(serving, volume)?;
     let mut text = String::new();
     let mut node = |name: &str, kind: &str, options: &[(&str, &str)], below: Option<&str>| {
@@ -75,13 +80,17 @@ pub(super) fn client_volfile(serving: &Serving, volume: &str, local: &Address) -
             .to_vec()
         }
     };
+    let encryption: &[(&str, &str)] = match local {
+        Address::Ip(_) if encrypted => &[("transport.socket.ssl-enabled", "on")],
+        _ => &[],
+    };
     let common = [
         ("transport.address-family", family),
         ("remote-subvolume", brick),
         ("ping-timeout", "42"),
         ("send-gids", "true"),
     ];
-    node("-client-0", "protocol/client", &[&remote[..], &common].concat(), None);
+    node("-client-0", "protocol/client", &[&remote[..], &common, encryption].concat(), None);
     node("-utime", "features/utime", &[("noatime", "on")], Some("-client-0"));
     node("-write-behind", "performance/write-behind", &[], Some("-utime"));
     node("-open-behind", "performance/open-behind", &[], Some("-write-behind"));
@@ -112,19 +121,25 @@ mod tests {
     fn clients_are_told_where_they_came_to() {
         let server = serving(&["0.0.0.0:24007", "[::]:9000"]);
         let at = |text: &str| Address::Ip(text.parse().unwrap());
-        let spec = client_volfile(&server, "vol", &at("10.0.0.1:24007")).unwrap();
+        let spec = client_volfile(&server, "vol", &at("10.0.0.1:24007"), false).unwrap();
         assert!(
             spec.contains("option remote-host 10.0.0.1\n") && spec.contains("option remote-port 24007\n"),
             "{spec}"
         );
         assert!(spec.contains("option remote-subvolume /srv/b\n") && spec.contains("\nvolume vol\n"));
+        assert!(!spec.contains("ssl"), "{spec}");
         assert!(!is_management(&server, &at("10.0.0.1:24007")), "there is no other port for IPv4");
-        let spec = client_volfile(&server, "vol", &at("[::1]:9000")).unwrap();
+        let spec = client_volfile(&server, "vol", &at("[::1]:9000"), true).unwrap();
         assert!(
             spec.contains("option remote-host ::1\n") && spec.contains("address-family inet6\n"),
             "{spec}"
         );
-        assert!(client_volfile(&server, "other", &at("10.0.0.1:24007")).is_none());
+        assert!(
+            spec.contains("option remote-subvolume /srv/b\n")
+                && spec.contains("option transport.socket.ssl-enabled on\n"),
+            "{spec}"
+        );
+        assert!(client_volfile(&server, "other", &at("10.0.0.1:24007"), false).is_none());
         let server = serving(&["0.0.0.0:24007", "0.0.0.0:49152"]);
         assert!(is_management(&server, &at("10.0.0.1:24007")));
         assert_eq!(brick_port(&server, &at("10.0.0.1:24007")), Some(49_152));
