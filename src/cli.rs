@@ -292,6 +292,7 @@ const SERVE_LONG_HELP: &str = concat!(
     "  kiln serve --brick /srv/brick --listen 127.0.0.1:24007 --listen '[::1]:24007'\n",
     "  kiln serve --brick /srv/brick --tls --listen 24007 --listen 49152\n",
     "                                                  encrypted data, plain volfiles\n",
+    "  kiln serve --brick /srv/brick --metrics 9105    then: curl http://127.0.0.1:9105/metrics\n",
     "  kiln serve --volfile brick.vol --cores 2        what glusterfsd -f brick.vol serves\n\n",
     "Clients that know the volume by its name ask for a volfile at the addresses that this listens at, and get one; clients\n",
     "with a volfile of their own need no name. With a volfile, its options say who may connect; without, everybody may.\n\n",

@@ -343,7 +343,7 @@ echo again > mnt/file; leave
 serve three --listen 127.0.0.1:24007 --listen 127.0.0.1:49152
 printf 'volume c\n type protocol/client\n option transport-type tcp\n option remote-host 127.0.0.1\n option remote-port 24007\n option remote-subvolume %s/brick\nend-volume\n' "$PWD" > c.vol
 glusterfs -N -l "$PWD/direct.log" -f c.vol mnt & client=$!
-wait_until grep -q 'does not speak TLS' three.log; sleep 4; fails timeout 5 touch mnt/x; umount -l mnt; kill $client; wait $client || true
+wait_until grep -q 'does not speak TLS' three.log; sleep 4; fails timeout 5 touch mnt/x; umount -l mnt; kill $client || true; wait $client || true
 kill $pid; wait $pid
 "#;
 

@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn connections_for_volfiles_do_not_push_others_together() {
-        let settings = Settings::new(&Options::new(OPTIONS, []).unwrap());
+        let settings = Settings::load(&Options::new(OPTIONS, []).unwrap()).unwrap();
         let shared = Arc::new(Shared::new(settings, 1, String::new(), 2));
         let enter = || shared.enter(shared.idlest(|_| 0));
         // A mount makes one connection for its volfile and then one for its data.
