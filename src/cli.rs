@@ -204,6 +204,8 @@ pub struct MountArgs {
     #[arg(long)]
     pub daemon: bool,
     #[command(flatten)]
+    pub metrics: MetricsArgs,
+    #[command(flatten)]
     pub log: LogArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
@@ -276,6 +278,8 @@ pub struct ServeArgs {
     #[arg(long)]
     pub daemon: bool,
     #[command(flatten)]
+    pub metrics: MetricsArgs,
+    #[command(flatten)]
     pub log: LogArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
@@ -288,6 +292,7 @@ const SERVE_LONG_HELP: &str = concat!(
     "  kiln serve --brick /srv/brick --listen 127.0.0.1:24007 --listen '[::1]:24007'\n",
     "  kiln serve --brick /srv/brick --tls --listen 24007 --listen 49152\n",
     "                                                  encrypted data, plain volfiles\n",
+    "  kiln serve --brick /srv/brick --metrics 9105    then: curl http://127.0.0.1:9105/metrics\n",
     "  kiln serve --volfile brick.vol --cores 2        what glusterfsd -f brick.vol serves\n\n",
     "Clients that know the volume by its name ask for a volfile at the addresses that this listens at, and get one; clients\n",
     "with a volfile of their own need no name. With a volfile, its options say who may connect; without, everybody may.\n\n",
@@ -310,6 +315,16 @@ const MOUNT_LONG_HELP: &str = concat!(
     "  SIGHUP           read the volfile again and open the log file again\n\n",
     crate::exit_status_help!()
 );
+
+/// Figures for monitoring systems.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Metrics")]
+pub struct MetricsArgs {
+    /// Serve metrics at `http://ADDRESS:PORT/metrics`, in the format of OpenMetrics, to everybody who can connect; a PORT
+    /// alone is at 127.0.0.1 [default: nowhere]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = metrics_address)]
+    pub metrics: Option<SocketAddr>,
+}
 
 /// Logs.
 #[derive(Debug, Args)]
@@ -437,7 +452,10 @@ pub struct TargetArgs {
 #[command(after_help = "Examples:\n  \
     kiln stats                      since the brick was started\n  \
     kiln stats --watch 2            every two seconds, with rates in between\n  \
-    kiln stats --json | jq .layers")]
+    kiln stats --clients            who is connected, the busiest first\n  \
+    kiln stats --clients --sort fds --watch 2\n  \
+    kiln stats --json | jq .layers\n  \
+    kiln stats --clients --json | jq '.clients[] | select(.in_flight > 32) | .address'")]
 pub struct StatsArgs {
     #[command(flatten)]
     pub target: TargetArgs,
@@ -447,6 +465,31 @@ pub struct StatsArgs {
     /// Repeat after this many seconds
     #[arg(long, value_name = "SECONDS", value_parser = interval)]
     pub watch: Option<f64>,
+    /// The clients of `kiln serve`, one in a line: address, age, requests, bytes, open files, errors, version, name
+    #[arg(long)]
+    pub clients: bool,
+    /// Which clients come first
+    #[arg(long, value_enum, value_name = "ORDER", default_value = "requests", requires = "clients")]
+    pub sort: ClientOrder,
+}
+
+/// Orders of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ClientOrder {
+    /// Most requests first
+    Requests,
+    /// Most bytes in and out first
+    Bytes,
+    /// Most requests in flight and waiting locks first
+    InFlight,
+    /// Most open files first
+    Fds,
+    /// Most failed and refused calls first
+    Errors,
+    /// Longest connected first
+    Age,
+    /// By address
+    Address,
 }
 
 /// `kiln dump`
@@ -474,6 +517,15 @@ fn address(text: &str) -> Result<Address, String> {
         "an address with a port such as 127.0.0.1:24007 or [::]:24007, a port, or the path of a socket"
             .to_owned()
     })
+}
+
+fn metrics_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
+        return Ok(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
+    }
+    let text = text.replacen("localhost:", "127.0.0.1:", 1).replacen("*:", "0.0.0.0:", 1);
+    text.parse()
+        .map_err(|_| "an address with a port such as 127.0.0.1:9105 or [::]:9105, or a port".to_owned())
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -510,6 +562,15 @@ mod tests {
         assert_eq!(text("*:0").unwrap(), "0.0.0.0:0");
         assert_eq!(text("/run/x.sock").unwrap(), "/run/x.sock");
         assert!(text("somewhere").is_err() && text("1.2.3.4").is_err() && text("").is_err());
+    }
+
+    #[test]
+    fn addresses_of_metrics_are_local_unless_said() {
+        let text = |given: &str| metrics_address(given).map(|address| address.to_string());
+        assert_eq!(text("9105").unwrap(), "127.0.0.1:9105");
+        assert_eq!(text("*:9105").unwrap(), "0.0.0.0:9105");
+        assert_eq!(text("[::1]:9105").unwrap(), "[::1]:9105");
+        assert!(text("/run/x.sock").is_err() && text("host:1").is_err() && text("65536").is_err());
     }
 
     #[test]

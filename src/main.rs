@@ -8,6 +8,7 @@ mod exit;
 mod failure;
 mod load;
 mod logging;
+mod metrics;
 mod units;
 
 use std::process::ExitCode;

@@ -310,7 +310,11 @@ fn signals_reload_and_stop() {
     served.signal(Signal::TERM);
     let ended = served.end();
     assert_eq!(ended.status, 0, "{}", ended.stderr);
-    assert!(ended.stderr.contains("v.vol is not taken over: it has errors"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("v.vol is not taken over, and the old options stay in force: it has errors"),
+        "{}",
+        ended.stderr
+    );
     assert!(ended.stderr.trim_end().ends_with("stopped"), "{}", ended.stderr);
     assert!(!is_mounted(&place.path("m")));
     assert!(!place.path("c.sock").exists() && !place.path("c.lock").exists());

@@ -120,12 +120,28 @@ impl Cores {
         self.engine.remotes()
     }
 
-    /// Takes over the options of `volfile` on every core.
+    /// Takes over the options of `volfile` on every core; which of them have changed.
     ///
     /// # Errors
-    /// A sentence; see [`Blueprint::reconfigure`] for what is left then.
-    pub fn reconfigure(&self, volfile: &Volfile) -> Result<(), String> {
-        self.blueprint.reconfigure(volfile).map_err(|error| error.to_string())?;
+    /// A sentence; all layers go on with their old options then, those of a core that does not answer excepted.
+    pub fn reconfigure(&self, volfile: &Volfile) -> Result<Vec<String>, String> {
+        let replaced = self.blueprint.reconfigure(volfile).map_err(|error| error.to_string())?;
+        let changes = replaced.changes().to_vec();
+        if let Err(reason) = self.tell_layers() {
+            self.blueprint.restore(replaced);
+            // A layer that refuses both, as with certificates that cannot be read any more, has kept what it had.
+            if let Err(worse) = self.tell_layers()
+                && worse != reason
+            {
+                tracing::error!("the old options are not in force everywhere: {worse}");
+            }
+            return Err(reason);
+        }
+        Ok(changes)
+    }
+
+    /// Gives the layers of all cores the options of the blueprint.
+    fn tell_layers(&self) -> Result<(), String> {
         let answers = on_all(self.remotes(), RECONFIGURE_PATIENCE, |_, done| {
             let result = with_graph(|graph| graph.reconfigure()).unwrap_or(Ok(()));
             done.send(result).ok();

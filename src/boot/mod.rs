@@ -19,6 +19,8 @@ mod plan;
 pub mod serve;
 mod signals;
 
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -36,6 +38,7 @@ use crate::control::server;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::logging::{self, Log};
+use crate::metrics;
 use brick::BrickDir;
 use cores::{Cores, Hooks};
 use plan::{Source, Wanted};
@@ -147,6 +150,16 @@ fn undo(cores: Cores, failure: Failure) -> Failure {
     }
 }
 
+/// Answers `kiln stats` and `kiln dump`, and scrapers of metrics, from now on.
+fn answer(listener: UnixListener, scrapers: Option<TcpListener>, source: gather::Source) -> Outcome {
+    let source = Arc::new(source);
+    server::start(listener, Arc::clone(&source))
+        .map_err(|error| Failure::new(Exit::Control, "the control socket has no thread").because(&error))?;
+    scrapers
+        .map_or(Ok(()), |scrapers| metrics::start(scrapers, source))
+        .map_err(|error| Failure::new(Exit::Listen, "metrics cannot be served").because(&error))
+}
+
 /// Reads the volfile again. Whatever is wrong with it, the brick goes on with what it has.
 fn reload(source: &Source, cores: &Cores) {
     let Source::Volfile(path) = source else {
@@ -154,8 +167,16 @@ fn reload(source: &Source, cores: &Cores) {
         return;
     };
     match plan::reload_volfile(path).and_then(|volfile| cores.reconfigure(&volfile)) {
-        Ok(()) => tracing::info!("the options of {} are in force", path.display()),
-        Err(reason) => tracing::error!("{} is not taken over: {}", path.display(), reason),
+        Ok(changes) if changes.is_empty() => {
+            tracing::info!("the options of {} are in force; none has changed", path.display());
+        }
+        Ok(changes) => {
+            tracing::info!("the options of {} are in force; changed: {}", path.display(), changes.join(", "));
+        }
+        Err(reason) => tracing::error!(
+            "{} is not taken over, and the old options stay in force: {reason}",
+            path.display()
+        ),
     }
 }
 
@@ -171,6 +192,7 @@ impl Running {
     fn start(args: &MountArgs, source: &Source, name: String, socket: &Path) -> Outcome<Self> {
         let began = Instant::now();
         let sys = plan::kernel();
+        let scrapers = args.metrics.metrics.map(metrics::bind).transpose()?;
         // Nothing is changed before this line has passed …
         let claim = Claim::new(socket)?;
         let (volfile, mut brick, mountpoint) = match source {
@@ -227,8 +249,7 @@ impl Running {
             tables: tables_of(mount.clone()),
         };
         let running = Self { mount, cores, claim, drain };
-        if let Err(error) = server::start(listener, Arc::new(gathered)) {
-            let failure = Failure::new(Exit::Control, "the control socket has no thread").because(&error);
+        if let Err(failure) = answer(listener, scrapers, gathered) {
             return running.stop().and(Err(failure));
         }
         tracing::info!(

@@ -11,14 +11,14 @@ use super::brick::BrickDir;
 use super::cores::{Cores, Hooks};
 use super::plan::{self, Source, Wanted};
 use super::signals::{self, Event};
-use super::{daemon, failing, open_graph, reload, settle, undo};
+use super::{answer, daemon, failing, open_graph, reload, settle, undo};
 use crate::cli::ServeArgs;
 use crate::control::gather;
 use crate::control::place::Claim;
 use crate::control::protocol::About;
-use crate::control::server;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
+use crate::metrics;
 
 /// `kiln serve`: returns when the brick has been stopped.
 pub fn run(args: &ServeArgs, detached: bool) -> Outcome {
@@ -64,7 +64,7 @@ pub fn run(args: &ServeArgs, detached: bool) -> Outcome {
 /// Reads the certificates again, of a brick that has them and no volfile.
 fn renew(volfile: &Volfile, cores: &Cores) {
     match cores.reconfigure(volfile) {
-        Ok(()) => tracing::info!("certificates were read again, for new connections"),
+        Ok(_) => tracing::info!("certificates were read again, for new connections"),
         Err(reason) => tracing::error!("the certificates stay as they are: {reason}"),
     }
 }
@@ -84,6 +84,7 @@ impl Running {
         let began = Instant::now();
         let sys = plan::kernel();
         let claim = Claim::new(socket)?;
+        let scrapers = args.metrics.metrics.map(metrics::bind).transpose()?;
         let (volfile, mut brick) = match source {
             Source::Volfile(path) => (plan::load_volfile(path)?, None),
             Source::Brick(dir) => {
@@ -133,8 +134,7 @@ impl Running {
         };
         let embedded = args.tls.tls.then_some(volfile);
         let running = Self { embedded, server, cores, claim, drain: plan::drain(&args.engine) };
-        if let Err(error) = server::start(listener, Arc::new(gathered)) {
-            let failure = Failure::new(Exit::Control, "the control socket has no thread").because(&error);
+        if let Err(failure) = answer(listener, scrapers, gathered) {
             return running.stop().and(Err(failure));
         }
         tracing::info!(

@@ -1,6 +1,7 @@
 //! One module per command.
 
 pub mod check;
+pub mod clients;
 pub mod dump;
 pub mod generate;
 pub mod load;

@@ -5,22 +5,40 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::clients;
 use super::table::Table;
 use crate::cli::StatsArgs;
 use crate::control::client;
-use crate::control::protocol::{About, Ask, LayerStats, Stats};
+use crate::control::protocol::{About, Ask, Clients, LayerStats, Stats};
 use crate::failure::Outcome;
 use crate::units;
 
 /// Prints statistics once, or again and again.
 pub fn run(args: &StatsArgs) -> Outcome {
     let socket = client::target(&args.target)?;
-    let mut before: Option<Stats> = None;
+    if args.clients {
+        let ask = || {
+            let mut clients: Clients = client::ask(&socket, Ask::Clients)?;
+            clients::sort(&mut clients, args.sort);
+            Ok(clients)
+        };
+        return repeat(args, ask, clients::render);
+    }
+    repeat(args, || client::ask(&socket, Ask::Stats), render)
+}
+
+/// Asks and shows, once or until the end.
+fn repeat<T: Serialize>(
+    args: &StatsArgs,
+    ask: impl Fn() -> Outcome<T>,
+    render: fn(&T, Option<&T>) -> String,
+) -> Outcome {
+    let mut before: Option<T> = None;
     loop {
-        let now: Stats = client::ask(&socket, Ask::Stats)?;
+        let now = ask()?;
         if args.json {
             super::print_json(&now)?;
         } else {

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use kiln_uring::{Core, Remote};
 use kiln_xlators::graph::{Blueprint, Graph, Layer};
+use kiln_xlators::protocol::server::{self as door, ClientReport};
 use serde_json::Value as Json;
 
 use super::protocol::{
-    About, CallDump, CoreDump, Dump, LayerOptions, LayerState, LayerStats, OptionValue, Stats,
+    About, CallDump, Clients, CoreDump, CoreStats, Dump, LayerOptions, LayerState, LayerStats, OptionValue,
+    Stats,
 };
 use crate::boot::cores;
 
@@ -34,12 +36,15 @@ pub struct Source {
 impl Source {
     /// Statistics of all layers, merged over the cores.
     pub fn stats(&self) -> Stats {
-        type OfCore = Vec<Option<Box<dyn Any + Send>>>;
-        let (answers, silent) =
-            self.ask(|_, graph| -> OfCore { graph.layers().iter().map(|layer| layer.stats()).collect() });
+        type OfCore = (CoreStats, Vec<Option<Box<dyn Any + Send>>>);
+        let (answers, silent) = self.ask(|core, graph| -> OfCore {
+            (stats_of(core, graph), graph.layers().iter().map(|layer| layer.stats()).collect())
+        });
+        let mut cores = Vec::with_capacity(answers.len());
         let mut of_layers: Vec<Vec<Box<dyn Any + Send>>> = Vec::new();
         of_layers.resize_with(self.blueprint.layers().len(), Vec::new);
-        for (_, of_core) in answers {
+        for (index, (core, of_core)) in answers {
+            cores.push(CoreStats { load: self.remotes.get(index).map_or(0, Remote::load), ..core });
             for (of_layer, stats) in of_layers.iter_mut().zip(of_core) {
                 of_layer.extend(stats);
             }
@@ -58,7 +63,15 @@ impl Source {
             .rev()
             .filter(|layer| !layer.stats.is_null())
             .collect();
-        Stats { about: self.about(silent), layers }
+        cores.sort_by_key(|core| core.core);
+        Stats { about: self.about(silent), layers, cores, tables: (self.tables)() }
+    }
+
+    /// The clients of the network.
+    pub fn clients(&self) -> Clients {
+        let (answers, silent) = self.ask(|_, _| -> Vec<ClientReport> { door::clients() });
+        let clients = answers.into_iter().flat_map(|(_, of_core)| of_core).collect();
+        Clients { about: self.about(silent), clients }
     }
 
     /// Everything that is in memory now.
@@ -128,6 +141,23 @@ impl Source {
 /// Passwords do not belong into a dump that people mail around.
 fn hide_secret(key: &str, value: &str) -> String {
     if key.contains("password") || key.contains("secret") { "***".into() } else { value.into() }
+}
+
+fn stats_of(core: &Core, graph: &Graph) -> CoreStats {
+    let vitals = core.vitals();
+    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    CoreStats {
+        core: core.id(),
+        load: 0,
+        calls: graph.calls().len(),
+        cpu_s: cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9,
+        turns: vitals.turns,
+        sleeps: vitals.sleeps,
+        polls: vitals.polls,
+        tasks: vitals.tasks,
+        operations: vitals.operations,
+        panics: vitals.panics,
+    }
 }
 
 fn dump_core(core: &Core, graph: &Graph) -> CoreDump {

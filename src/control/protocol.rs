@@ -1,6 +1,7 @@
 //! What goes over the control socket. A request is one line `{"ask": "stats"}`; the answer is one line, `{"ok": …}` or
 //! `{"error": "…"}`; then the brick closes the connection.
 
+use kiln_xlators::protocol::server::ClientReport;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -24,6 +25,8 @@ pub struct Request {
 pub enum Ask {
     /// Statistics of all layers.
     Stats,
+    /// Clients of the network, each by itself.
+    Clients,
     /// Everything that is in memory now.
     Dump,
 }
@@ -67,6 +70,46 @@ pub struct Stats {
     pub about: About,
     /// The layers that keep statistics, top first.
     pub layers: Vec<LayerStats>,
+    /// By number.
+    #[serde(default)]
+    pub cores: Vec<CoreStats>,
+    /// Sizes of the front door's tables.
+    #[serde(default)]
+    pub tables: Json,
+}
+
+/// What one core does.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct CoreStats {
+    /// Its number.
+    pub core: usize,
+    /// Work that waits on it: runnable tasks and messages.
+    pub load: usize,
+    /// Requests in flight.
+    pub calls: usize,
+    /// Seconds of CPU that its thread has taken; helper threads are not in it.
+    pub cpu_s: f64,
+    /// Turns of its loop.
+    pub turns: u64,
+    /// Turns at whose end nothing was left to do.
+    pub sleeps: u64,
+    /// Times that a task was run.
+    pub polls: u64,
+    /// Tasks that exist now.
+    pub tasks: usize,
+    /// Operations that the kernel has not answered yet.
+    pub operations: usize,
+    /// Tasks that ended by a panic.
+    pub panics: usize,
+}
+
+/// Answer to [`Ask::Clients`].
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Clients {
+    /// Who answers.
+    pub about: About,
+    /// In no order.
+    pub clients: Vec<ClientReport>,
 }
 
 /// Statistics of one layer, merged over the cores.

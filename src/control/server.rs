@@ -56,10 +56,11 @@ fn accept(listener: &UnixListener, source: &Arc<Source>) {
 }
 
 /// One of [`MAX_CONNECTIONS`].
-struct Slot(Arc<AtomicUsize>);
+pub struct Slot(Arc<AtomicUsize>);
 
 impl Slot {
-    fn take(open: &Arc<AtomicUsize>) -> Option<Self> {
+    /// One of them, if there is one left.
+    pub fn take(open: &Arc<AtomicUsize>) -> Option<Self> {
         let slot = Self(Arc::clone(open));
         // Dropping the slot gives the number back in either case.
         (open.fetch_add(1, Ordering::AcqRel) < MAX_CONNECTIONS).then_some(slot)
@@ -77,6 +78,7 @@ fn serve(stream: &UnixStream, source: &Source) {
     let _ = stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
     let _ = match read_request(stream) {
         Ok(Ask::Stats) => write_line(stream, &Answer::Ok(source.stats())),
+        Ok(Ask::Clients) => write_line(stream, &Answer::Ok(source.clients())),
         Ok(Ask::Dump) => write_line(stream, &Answer::Ok(source.dump())),
         Err(reason) => write_line(stream, &Answer::<()>::Error(reason)),
     };
@@ -91,7 +93,7 @@ fn read_request(stream: &UnixStream) -> Result<Ask, String> {
         return Err(format!("the request is longer than {MAX_REQUEST} bytes"));
     }
     serde_json::from_slice(&line).map(|request: Request| request.ask).map_err(|error| {
-        format!("not a request such as {{\"ask\": \"stats\"}} or {{\"ask\": \"dump\"}}: {error}")
+        format!("not a request such as {{\"ask\": \"stats\"}}, \"clients\" or \"dump\": {error}")
     })
 }
 

@@ -14,6 +14,7 @@ mod handover;
 mod hostile;
 mod locks;
 mod mount;
+mod operator;
 mod pjdfstest;
 mod restart;
 mod serve;

@@ -41,7 +41,39 @@ pub(crate) struct Inner {
     pub(crate) stopping: Stopping,
     /// Tasks that ended by a panic.
     pub(crate) panics: Cell<usize>,
+    pub(crate) counters: Counters,
     random: RefCell<(usize, [u8; RANDOM_BATCH])>,
+}
+
+/// What the loop has done since the core started.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) turns: Cell<u64>,
+    pub(crate) sleeps: Cell<u64>,
+    pub(crate) polls: Cell<u64>,
+}
+
+impl Counters {
+    pub(crate) fn add(counter: &Cell<u64>, by: usize) {
+        counter.set(counter.get().wrapping_add(by as u64));
+    }
+}
+
+/// Figures of one core, see [`Core::vitals`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vitals {
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Turns that ended in a wait for the kernel because nothing was left to do.
+    pub sleeps: u64,
+    /// Times that a task was run.
+    pub polls: u64,
+    /// Tasks that exist now.
+    pub tasks: usize,
+    /// Operations that the kernel has not answered yet.
+    pub operations: usize,
+    /// Tasks that ended by a panic.
+    pub panics: usize,
 }
 
 /// Whether the core has been asked to shut down, and who wants to know.
@@ -78,6 +110,7 @@ impl Inner {
             ops: RefCell::default(),
             stopping: Stopping::default(),
             panics: Cell::new(0),
+            counters: Counters::default(),
             random: RefCell::new((RANDOM_BATCH, [0; RANDOM_BATCH])),
         })
     }
@@ -125,6 +158,20 @@ impl Core {
     #[must_use]
     pub fn sys(&self) -> &Arc<dyn Sys> {
         &self.0.sys
+    }
+
+    /// What its loop has done, and what it has under way. In simulations the loop's own counters stay at zero.
+    #[must_use]
+    pub fn vitals(&self) -> Vitals {
+        let core = &self.0;
+        Vitals {
+            turns: core.counters.turns.get(),
+            sleeps: core.counters.sleeps.get(),
+            polls: core.counters.polls.get(),
+            tasks: core.tasks.borrow().len(),
+            operations: core.ops.borrow().in_flight(),
+            panics: core.panics.get(),
+        }
     }
 
     /// Monotonic time.

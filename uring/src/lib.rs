@@ -49,7 +49,7 @@ pub use buf::{ALIGN, Buf};
 pub use data::DataMode;
 pub use driver::{SetupError, Step};
 pub use engine::{CoreLost, Drained, Engine, EngineConfig};
-pub use handle::Core;
+pub use handle::{Core, Vitals};
 pub use join::{Elapsed, JoinHandle};
 pub use mailbox::{Closed, Remote};
 pub use placement::{Class, Place, Warmth};

@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::driver::{Driver, Ring};
-use crate::handle::{Core, Inner};
+use crate::handle::{Core, Counters, Inner};
 use crate::step::Ran;
 use crate::time::Instant;
 
@@ -64,7 +64,10 @@ pub(crate) fn run(core: &Rc<Inner>, budget: Budget) -> CutOff {
             work += core.fire_timers(now(core));
         }
         work += (0..MESSAGES_PER_TURN).take_while(|_| core.take_message(turn)).count();
-        work += run_tasks(core, budget);
+        let ran = run_tasks(core, budget);
+        Counters::add(&core.counters.turns, 1);
+        Counters::add(&core.counters.polls, ran);
+        work += ran;
         let overflow = core.mail.flush(&core.peers);
         let runnable = core.tasks.borrow().runnable();
         core.shared.publish(runnable + core.mail.waiting(&core.shared));
@@ -107,6 +110,7 @@ fn run_tasks(core: &Rc<Inner>, budget: Budget) -> usize {
 }
 
 fn sleep(core: &Inner, ring: &Ring, overflow: usize) {
+    Counters::add(&core.counters.sleeps, 1);
     core.shared.declare_asleep();
     if core.mail.waiting(&core.shared) == 0 {
         let timer = core.timers.borrow().next().map(|at| at - now(core));

@@ -64,6 +64,16 @@ impl KilnServer {
         super::run(kiln().args(["dump", "--json", "--socket"]).arg(&self.socket))
     }
 
+    /// Where its control socket is.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// What `kiln stats` says.
+    pub fn stats(&self, args: &[&str]) -> String {
+        super::run(kiln().arg("stats").args(args).arg("--socket").arg(&self.socket))
+    }
+
     /// Resident memory in KiB.
     pub fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();

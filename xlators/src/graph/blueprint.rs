@@ -53,6 +53,10 @@ impl Layer {
     pub fn options(&self) -> Arc<Options> {
         Arc::clone(&self.options.read().unwrap_or_else(PoisonError::into_inner))
     }
+
+    fn set_options(&self, options: Arc<Options>) {
+        *self.options.write().unwrap_or_else(PoisonError::into_inner) = options;
+    }
 }
 
 /// See the [module](super).
@@ -145,11 +149,11 @@ impl Blueprint {
     }
 
     /// Takes over the options of `volfile`, which must describe the same nodes. Every core must call
-    /// [`super::Graph::reconfigure`] afterwards.
+    /// [`super::Graph::reconfigure`] afterwards; when one of them refuses, [`Blueprint::restore`] what this answers.
     ///
     /// # Errors
     /// When the graph itself differs, an option is wrong, or one that needs a restart changed; nothing is taken over then.
-    pub fn reconfigure(&self, volfile: &Volfile) -> Result<(), GraphError> {
+    pub fn reconfigure(&self, volfile: &Volfile) -> Result<Replaced, GraphError> {
         let differs =
             |node: &Node| GraphError::of_node(node, "the graph itself changed, which needs a restart");
         let mut accepted = Vec::with_capacity(self.layers.len());
@@ -178,10 +182,37 @@ impl Blueprint {
             let reason = "the graph itself changed, which needs a restart".into();
             return Err(GraphError { name: "volfile".into(), kind: "graph".into(), reason });
         }
+        let mut replaced = Vec::with_capacity(accepted.len());
+        let mut changes = Vec::new();
         for (layer, options) in self.layers.iter().zip(accepted) {
-            *layer.options.write().unwrap_or_else(PoisonError::into_inner) = options;
+            let old = layer.options();
+            changes.extend(options.changed_from(&old).map(|key| format!("{key} of {}", layer.name)));
+            replaced.push(old);
+            layer.set_options(options);
         }
-        Ok(())
+        Ok(Replaced { options: replaced, changes })
+    }
+
+    /// Puts the options back that [`Blueprint::reconfigure`] has replaced. Every core must call
+    /// [`super::Graph::reconfigure`] afterwards.
+    pub fn restore(&self, replaced: Replaced) {
+        self.layers.iter().zip(replaced.options).for_each(|(layer, options)| layer.set_options(options));
+    }
+}
+
+/// What a reconfiguration has replaced.
+#[must_use = "a layer may refuse the new options"]
+#[derive(Debug)]
+pub struct Replaced {
+    options: Vec<Arc<Options>>,
+    changes: Vec<String>,
+}
+
+impl Replaced {
+    /// Which options have another value now: `key of node`.
+    #[must_use]
+    pub fn changes(&self) -> &[String] {
+        &self.changes
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use kiln_uring::Core;
 
-pub use blueprint::{Blueprint, GraphError, Layer};
+pub use blueprint::{Blueprint, GraphError, Layer, Replaced};
 pub use next::Next;
 
 use crate::call::{Call, CallSpec, CallTable};

@@ -64,10 +64,13 @@ impl Rig {
     /// Gives the layers new options.
     ///
     /// # Errors
-    /// The first layer that refused.
+    /// The first layer that refused; all have their old options then.
     pub fn reconfigure(&self, layers: &[LayerSpec<'_>]) -> Result<(), crate::graph::GraphError> {
-        self.blueprint.reconfigure(&volfile(layers))?;
-        self.graph.reconfigure()
+        let replaced = self.blueprint.reconfigure(&volfile(layers))?;
+        self.graph.reconfigure().inspect_err(|_| {
+            self.blueprint.restore(replaced);
+            self.graph.reconfigure().expect("these have been accepted before");
+        })
     }
 
     /// Where fops enter.

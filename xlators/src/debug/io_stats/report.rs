@@ -44,6 +44,33 @@ impl Tops {
     }
 }
 
+/// Upper bounds of the buckets that latencies are reported in, in nanoseconds: from what a cached stat takes to what makes
+/// applications give up. What took longer is in one more bucket.
+const LATENCY_BOUNDS: [u64; 22] = [
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    5_000_000_000,
+    10_000_000_000,
+];
+
 /// What one core hands in.
 pub(super) struct Snapshot {
     pub control: Arc<Control>,
@@ -95,6 +122,7 @@ pub(super) fn merge(parts: Vec<Box<dyn Any + Send>>) -> Json {
         "unique_id": first.unique_id,
         "volume_id": first.volume_id,
         "latency_measurement": first.latency_measurement,
+        "latency_bounds": LATENCY_BOUNDS,
         "count_fop_hits": first.count_fop_hits,
         "in_flight": in_flight,
         "open_files": { "now": open, "most": most_open, "most_at": most_open_at as f64 / 1e9 },
@@ -145,6 +173,8 @@ fn fop_report(number: u32, counters: &FopCounters) -> Json {
         let histogram = &latency.histogram;
         let quantile = |share| histogram.value_at_quantile(share).min(histogram.max());
         report["measured"] = histogram.len().into();
+        report["total"] = latency.total.into();
+        report["latency_counts"] = latency.counts(&LATENCY_BOUNDS).into();
         report["min"] = histogram.min().into();
         report["p50"] = quantile(0.5).into();
         report["p90"] = quantile(0.9).into();

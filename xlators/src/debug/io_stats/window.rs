@@ -26,6 +26,17 @@ impl Latency {
         Self { histogram, total: 0 }
     }
 
+    /// How many took as long as each of the ascending `bounds` and longer than the one before it, and how many longer than
+    /// the last. Within a percent of a bound it may be the next bucket.
+    pub(super) fn counts(&self, bounds: &[u64]) -> Vec<u64> {
+        let mut counts = vec![0; bounds.len() + 1];
+        for step in self.histogram.iter_recorded() {
+            let bucket = bounds.partition_point(|bound| *bound < step.value_iterated_to());
+            counts[bucket] += step.count_at_value();
+        }
+        counts
+    }
+
     fn absorb(&mut self, other: &Self) {
         // Both have the same bounds.
         let _ = self.histogram.add(&other.histogram);
@@ -163,6 +174,7 @@ mod tests {
         sum.absorb(&one);
         let latency = sum.latency.unwrap();
         assert_eq!(latency.histogram.len(), 10);
+        assert_eq!(latency.counts(&[1, 1000]), [4, 2, 4]);
         let close = latency.histogram.value_at_quantile(0.8) as f64 / 123_456.0;
         assert!((0.99..=1.01).contains(&close), "{close}");
         assert!(latency.histogram.max() >= LONGEST);

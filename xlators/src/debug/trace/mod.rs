@@ -352,6 +352,8 @@ mod tests {
             rig.reconfigure(&[(TYPE.name, &[("log-history", "on"), ("history-size", "2")])]).unwrap();
             assert_eq!(length(), Some(2));
             assert!(rig.reconfigure(&[(TYPE.name, &[("include-ops", "nonsense")])]).is_err());
+            let kept = rig.blueprint.layers()[1].options();
+            assert_eq!(kept.text("history-size"), Some("2"), "the old options are not in force");
         });
     }
 }

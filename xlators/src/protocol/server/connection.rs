@@ -76,7 +76,7 @@ pub(super) struct Connection {
     pub(super) end: Signal,
     why: Cell<&'static str>,
     callbacks: Cell<u32>,
-    _seat: Seat,
+    pub(super) seat: Seat,
 }
 
 impl Connection {
@@ -109,7 +109,7 @@ impl Connection {
             why: Cell::new("the client is gone"),
             callbacks: Cell::new(1),
             door: Rc::clone(door),
-            _seat: seat,
+            seat,
         })
     }
 

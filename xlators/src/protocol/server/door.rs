@@ -15,6 +15,7 @@ use super::connection::Connection;
 use super::gate::Gate;
 use super::intake::Intake;
 use super::link::{Inlet, Outlet};
+use super::report::Tally;
 use super::shared::{Seat, Shared};
 use super::signal::{Signal, race};
 use super::tls::{self, Identity};
@@ -51,6 +52,7 @@ pub(super) struct Door {
     pub(super) bricks: Vec<Rc<Brick>>,
     /// Memory of all connections of this core.
     pub(super) gate: Gate,
+    pub(super) tally: Tally,
     connections: RefCell<Slab<Rc<Connection>>>,
     stopping: Signal,
 }
@@ -96,6 +98,7 @@ impl Door {
             gate: Gate::new(usize::MAX, shared.memory_per_core),
             shared,
             graph: Rc::clone(graph),
+            tally: Tally::default(),
             connections: RefCell::default(),
             stopping: Signal::default(),
         })
@@ -162,6 +165,7 @@ impl Door {
             return;
         }
         let connection = Connection::new(self, peer, local, sender, identity, seat);
+        self.tally.accepted();
         let door = Rc::clone(self);
         let slot = self.connections.borrow_mut().insert(Rc::clone(&connection));
         self.core.spawn(async move {
@@ -170,13 +174,15 @@ impl Door {
             if let Ok(why) = race(Box::pin(intake.run()), end.end.wait()).await {
                 connection.finish(why);
             }
-            connection.wind_up().await;
+            Rc::clone(&connection).wind_up().await;
+            door.tally.gone(&connection);
             door.connections.borrow_mut().try_remove(slot);
         });
     }
 
     /// Tells, now and then, that connections are turned away.
     pub(super) fn turn_away(&self, peer: &dyn std::fmt::Display, why: &str) {
+        self.tally.turned_away();
         let now = self.core.now();
         let mut last = self.shared.last_refusal.lock().unwrap_or_else(PoisonError::into_inner);
         if last.is_none_or(|last| now - last >= REFUSALS) {
@@ -193,6 +199,11 @@ impl Door {
             .map(|(_, connection)| connection)
             .find(|known| known.client == client)
             .cloned()
+    }
+
+    /// What `f` says of each connection.
+    pub(super) fn each_connection<T>(&self, mut f: impl FnMut(&Connection) -> T) -> Vec<T> {
+        self.connections.borrow().iter().map(|(_, connection)| f(connection)).collect()
     }
 
     /// Closes all connections: requests under way are answered.

@@ -103,6 +103,7 @@ fn set_volume(to: &Rc<Connection>, xid: u32, dict: &[u8]) {
             (0, 0)
         }
         Err((errno, text)) => {
+            to.door.tally.refused_handshake();
             tracing::warn!(client = %to.peer, "a handshake is refused: {text}");
             answer.set_text("ERROR", &text);
             (-1, errno.raw_os_error())
@@ -145,10 +146,10 @@ fn bind(to: &Rc<Connection>, request: &LegacyDict) -> Result<(), Refused> {
     }
     let bound = Bound {
         brick: Rc::clone(brick),
-        process: process.to_owned(),
-        version: request.text("client-version").unwrap_or("unknown").to_owned(),
+        process: printable(process),
+        version: printable(request.text("client-version").unwrap_or("unknown")),
     };
-    let version = bound.version.clone();
+    let (process, version) = (bound.process.clone(), bound.version.clone());
     if let Err(again) = to.bound.set(bound) {
         // The same again is the same; another brick would leave descriptors of the first one behind.
         let same = to.bound.get().is_some_and(|bound| Rc::ptr_eq(&bound.brick, &again.brick));
@@ -158,8 +159,18 @@ fn bind(to: &Rc<Connection>, request: &LegacyDict) -> Result<(), Refused> {
             Err((Errno::INVAL, "the connection has a brick already".to_owned()))
         };
     }
+    to.seat.set_light(false);
     tracing::info!(client = %to.peer, brick = name, "accepted {process} (version {version})");
     Ok(())
+}
+
+/// Longest name of a client that is remembered; stock ones have about 120 bytes.
+const LONGEST_NAME: usize = 512;
+
+/// What a client says of itself, fit for logs and tables.
+fn printable(text: &str) -> String {
+    let seen = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().take(LONGEST_NAME).map(seen).collect()
 }
 
 fn get_spec(to: &Rc<Connection>, xid: u32, key: &[u8]) {
@@ -168,6 +179,8 @@ fn get_spec(to: &Rc<Connection>, xid: u32, key: &[u8]) {
         let encrypted = to.door.shared.settings().tls.is_some();
         volfile::client_volfile(serving, volume, &to.local, encrypted)
     });
+    // What asks for volfiles asks for nothing else but pings.
+    to.seat.set_light(to.bound.get().is_none());
     let answer = match &spec {
         Some(spec) => handshake::GetspecRsp {
             op_ret: i32::try_from(spec.len()).unwrap_or(i32::MAX),

@@ -29,7 +29,7 @@
 //! | [`handshake`], [`auth`], [`volfile`] | who may, and what clients are told |
 //! | [`dispatch`] | from calls to fops and back |
 //! | [`upcalls`] | what layers tell clients |
-//! | [`stats`] | counters of a client |
+//! | [`stats`], [`report`] | counters of a client, and what operators are told |
 
 mod auth;
 mod connection;
@@ -42,6 +42,7 @@ mod link;
 mod listen;
 mod options;
 mod outbox;
+mod report;
 mod shared;
 mod signal;
 mod stats;
@@ -52,6 +53,7 @@ mod volfile;
 #[cfg(test)]
 mod tests;
 
+use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -64,6 +66,7 @@ use kiln_uring::{Errno, Remote};
 use serde_json::Value as Json;
 
 pub use door::{install, uninstall};
+pub use report::{ClientReport, clients};
 
 use crate::graph::{Blueprint, Layer, Next};
 use crate::intercept;
@@ -84,7 +87,7 @@ pub static TYPE: TranslatorType = TranslatorType {
     options: options::OPTIONS,
     prepare,
     instance,
-    merge_stats: TranslatorType::no_stats,
+    merge_stats: report::merge,
 };
 
 fn prepare(context: &PrepareContext<'_>) -> Result<AnyShared, String> {
@@ -124,6 +127,10 @@ impl Translator for Top {
 
     fn statedump(&self) -> Json {
         installed().map_or(Json::Null, |door| door.to_json())
+    }
+
+    fn stats(&self) -> Option<Box<dyn Any + Send>> {
+        Some(Box::new(report::Totals::of(&*installed()?)))
     }
 }
 

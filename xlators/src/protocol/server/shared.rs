@@ -1,7 +1,7 @@
 //! What the cores share of one server.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use kiln_uring::net::Address;
@@ -28,6 +28,8 @@ pub(super) struct Shared {
     next_client: AtomicU64,
     /// Connections of each core.
     loads: Vec<AtomicUsize>,
+    /// Those of them that will keep it busy: a client's connection for volfiles does not.
+    weights: Vec<AtomicUsize>,
     /// When a connection was last turned away with a line in the log.
     pub(super) last_refusal: Mutex<Option<kiln_uring::Instant>>,
 }
@@ -50,6 +52,7 @@ impl Shared {
             serving: OnceLock::new(),
             next_client: AtomicU64::new(1),
             loads: (0..cores.max(1)).map(|_| AtomicUsize::new(0)).collect(),
+            weights: (0..cores.max(1)).map(|_| AtomicUsize::new(0)).collect(),
             last_refusal: Mutex::new(None),
         }
     }
@@ -91,12 +94,17 @@ impl Shared {
     pub(super) fn enter(self: &Arc<Self>, core: usize) -> Seat {
         let core = core.min(self.loads.len() - 1);
         self.loads[core].fetch_add(1, Ordering::Relaxed);
-        Seat { shared: Arc::clone(self), core }
+        self.weights[core].fetch_add(1, Ordering::Relaxed);
+        Seat { shared: Arc::clone(self), core, light: AtomicBool::new(false) }
     }
 
-    /// The core with the fewest connections; of several, the one with the least to do.
+    /// The core with the fewest connections that matter; of several, the one with the fewest at all, then with the least to do.
     pub(super) fn idlest(&self, busy: impl Fn(usize) -> usize) -> usize {
-        let load = |core: usize| (self.loads[core].load(Ordering::Relaxed), busy(core));
+        let load = |core: usize| {
+            let [weight, load] =
+                [&self.weights, &self.loads].map(|counts| counts[core].load(Ordering::Relaxed));
+            (weight, load, busy(core))
+        };
         (0..self.loads.len()).min_by_key(|core| load(*core)).unwrap_or(0)
     }
 }
@@ -106,10 +114,52 @@ impl Shared {
 pub(super) struct Seat {
     shared: Arc<Shared>,
     core: usize,
+    light: AtomicBool,
+}
+
+impl Seat {
+    /// Says whether the connection is one that its core hardly notices.
+    pub(super) fn set_light(&self, light: bool) {
+        let weight = &self.shared.weights[self.core];
+        match (self.light.swap(light, Ordering::Relaxed), light) {
+            (false, true) => _ = weight.fetch_sub(1, Ordering::Relaxed),
+            (true, false) => _ = weight.fetch_add(1, Ordering::Relaxed),
+            _ => {}
+        }
+    }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.set_light(true);
         self.shared.loads[self.core].fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::options::OPTIONS;
+    use super::*;
+    use crate::options::Options;
+
+    #[test]
+    fn connections_for_volfiles_do_not_push_others_together() {
+        let settings = Settings::load(&Options::new(OPTIONS, []).unwrap()).unwrap();
+        let shared = Arc::new(Shared::new(settings, 1, String::new(), 2));
+        let enter = || shared.enter(shared.idlest(|_| 0));
+        // A mount makes one connection for its volfile and then one for its data.
+        let mount = || {
+            let volfiles = enter();
+            volfiles.set_light(true);
+            (volfiles, enter())
+        };
+        let mounts = [mount(), mount(), mount(), mount()];
+        let data = |core| mounts.iter().filter(|(_, data)| data.core == core).count();
+        assert_eq!((data(0), data(1)), (2, 2));
+        assert_eq!(shared.connections(), 8);
+        mounts[0].0.set_light(false);
+        drop(mounts);
+        assert_eq!(shared.connections(), 0);
+        assert!(shared.weights.iter().all(|weight| weight.load(Ordering::Relaxed) == 0));
     }
 }

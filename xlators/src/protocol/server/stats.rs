@@ -2,9 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
-use crate::protocol::rpc::programs::fops::{PROCEDURES, name_of};
+use super::report::named;
+use crate::protocol::rpc::programs::fops::PROCEDURES;
 
 /// Counters of a connection.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub(super) struct ClientStats {
     calls: RefCell<[u64; PROCEDURES as usize]>,
     pub(super) received: Cell<u64>,
     pub(super) sent: Cell<u64>,
+    /// Fops that were answered with an errno.
+    pub(super) failed: Cell<u64>,
     /// Calls that were refused: unknown, garbled, or before the handshake.
     pub(super) refused: Cell<u64>,
 }
@@ -22,6 +25,7 @@ impl Default for ClientStats {
             calls: RefCell::new([0; PROCEDURES as usize]),
             received: Cell::new(0),
             sent: Cell::new(0),
+            failed: Cell::new(0),
             refused: Cell::new(0),
         }
     }
@@ -38,19 +42,21 @@ impl ClientStats {
         }
     }
 
+    /// Calls of all procedures.
+    pub(super) fn requests(&self) -> u64 {
+        self.calls.borrow().iter().sum()
+    }
+
+    pub(super) fn add_calls(&self, to: &mut [u64; PROCEDURES as usize]) {
+        to.iter_mut().zip(self.calls.borrow().iter()).for_each(|(sum, calls)| *sum += calls);
+    }
+
     pub(super) fn to_json(&self) -> Json {
-        let calls: Map<String, Json> = self
-            .calls
-            .borrow()
-            .iter()
-            .enumerate()
-            .filter(|(_, count)| **count > 0)
-            .filter_map(|(number, count)| Some((name_of(number as u32)?.to_lowercase(), json!(count))))
-            .collect();
         json!({
-            "calls": calls,
+            "calls": named(&*self.calls.borrow()),
             "received_bytes": self.received.get(),
             "sent_bytes": self.sent.get(),
+            "failed_calls": self.failed.get(),
             "refused_calls": self.refused.get(),
         })
     }

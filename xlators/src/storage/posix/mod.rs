@@ -28,6 +28,7 @@
 //! | `xattr/` | extended attributes, xattrop, virtual keys, answers in xdata |
 //! | `attr` | setattr |
 //! | `statfs` | space and inodes |
+//! | `report` | statistics for operators |
 //! | `background/` | health check, space check, janitor, batched fsync |
 //! | `check/` | the offline check, `kiln check` |
 
@@ -49,6 +50,7 @@ pub mod mdata;
 mod open_counts;
 pub mod options;
 mod readdir;
+mod report;
 mod statfs;
 pub mod stripes;
 #[cfg(test)]
@@ -91,7 +93,7 @@ pub static TYPE: TranslatorType = TranslatorType {
     options: OPTIONS,
     prepare,
     instance,
-    merge_stats: TranslatorType::no_stats,
+    merge_stats: report::merge,
 };
 
 fn prepare(context: &PrepareContext<'_>) -> Result<Shared, String> {
@@ -401,6 +403,10 @@ impl Translator for Posix {
     }
 
     fn stats(&self) -> Option<Box<dyn Any + Send>> {
-        None
+        Some(Box::new(report::Snapshot {
+            brick: Arc::clone(&self.brick),
+            directories: self.directories.borrow().len(),
+            anonymous: self.anonymous.len(),
+        }))
     }
 }

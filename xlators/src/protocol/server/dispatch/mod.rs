@@ -176,6 +176,10 @@ impl Ticket {
         self.connection.flush();
     }
 
+    fn count_failure(&self) {
+        bump(&self.connection.stats.failed, 1);
+    }
+
     fn refuse(&self, accept: Accept) {
         self.answered.set(true);
         self.connection.refuse(self.xid, accept);

@@ -41,13 +41,15 @@ macro_rules! failures {
 
 failures! { AttrRsp ChangedRsp CommonRsp CreateRsp DictRsp LeaseRsp LkRsp MadeRsp OpenRsp ReadRsp RenameRsp SeekRsp StatfsRsp }
 
-fn parts_of(error: FopError) -> (i32, Xdata) {
+/// What every failed fop is answered with.
+fn parts_of(error: FopError, ticket: &Ticket) -> (i32, Xdata) {
+    ticket.count_failure();
     (errno::to_wire(error.errno), error.detail.map_or(Xdata::NONE, |detail| detail.xdata))
 }
 
 /// Answers with a failure.
 pub(super) fn fail<R: Rsp>(error: FopError, ticket: &Ticket) {
-    let (op_errno, xdata) = parts_of(error);
+    let (op_errno, xdata) = parts_of(error, ticket);
     ticket.answer(&R::failed(op_errno, xdata));
 }
 
@@ -55,7 +57,7 @@ pub(super) fn fail<R: Rsp>(error: FopError, ticket: &Ticket) {
 macro_rules! fail_with {
     ($rsp:ident) => {
         |error, ticket| {
-            let (op_errno, xdata) = parts_of(error);
+            let (op_errno, xdata) = parts_of(error, ticket);
             ticket.answer(&$rsp { op_ret: -1, op_errno, xdata, ..Default::default() });
         }
     };
@@ -89,7 +91,7 @@ pub(super) static LOOKUP: Shape<reply::Lookup> = Shape {
     },
     fail: |error, ticket| {
         let poststat = error.detail.as_ref().and_then(|detail| detail.postparent).unwrap_or_default();
-        let (op_errno, xdata) = parts_of(error);
+        let (op_errno, xdata) = parts_of(error, ticket);
         ticket.answer(&ChangedRsp { op_ret: -1, op_errno, xdata, poststat, ..Default::default() });
     },
 };
@@ -191,7 +193,7 @@ pub(super) static XATTROP: Shape<reply::Xattrs> = Shape {
 };
 
 fn fail_xattrs(error: FopError, ticket: &Ticket) {
-    let (op_errno, xdata) = parts_of(error);
+    let (op_errno, xdata) = parts_of(error, ticket);
     ticket.answer(&DictRsp {
         op_ret: -1,
         op_errno,
