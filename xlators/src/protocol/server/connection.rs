@@ -64,6 +64,8 @@ pub(super) struct Connection {
     pub(super) outbox: Outbox,
     sender: RefCell<Option<Sender>>,
     sending: Cell<Option<(TaskId, Instant)>>,
+    /// When the bytes that it holds room for are to be there, if others wait for room.
+    pub(super) expected: Cell<Option<Instant>>,
     running: RefCell<Slab<Running>>,
     idle: RefCell<Option<Rc<Signal>>>,
     /// Set to end the connection.
@@ -95,6 +97,7 @@ impl Connection {
             outbox: Outbox::default(),
             sender: RefCell::new(Some(sender)),
             sending: Cell::new(None),
+            expected: Cell::new(None),
             running: RefCell::default(),
             idle: RefCell::default(),
             end: Signal::default(),
