@@ -11,7 +11,7 @@ if [ "$(id -u)" != 0 ]; then
     exit 1
 fi
 step "installing what is missing"
-perf-scripts/install.sh fuse3 attr acl xxd fio stress-ng e2fsprogs glusterfs-server glusterfs-client python3 \
+perf-scripts/install.sh fuse3 attr acl xxd fio dbench stress-ng e2fsprogs glusterfs-server glusterfs-client python3 \
     qemu-utils qemu-block-extra iproute2
 export PATH="$HOME/.cargo/bin:$PATH"
 [ -e /dev/fuse ] || modprobe fuse || true
