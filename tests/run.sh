@@ -11,7 +11,8 @@ if [ "$(id -u)" != 0 ]; then
     exit 1
 fi
 step "installing what is missing"
-perf-scripts/install.sh fuse3 attr acl xxd fio stress-ng e2fsprogs glusterfs-server glusterfs-client python3 python3-prometheus-client openssl \
+perf-scripts/install.sh fuse3 attr acl xxd fio dbench stress-ng e2fsprogs glusterfs-server glusterfs-client python3 \
+    python3-prometheus-client openssl \
     qemu-utils qemu-block-extra iproute2
 export PATH="$HOME/.cargo/bin:$PATH"
 [ -e /dev/fuse ] || modprobe fuse || true

@@ -28,3 +28,9 @@ pub fn raise() {
         }
     }
 }
+
+/// Descriptors that this process may have; `None` is no limit.
+pub fn descriptors() -> Option<usize> {
+    let limit = getrlimit(Resource::Nofile).current?;
+    Some(usize::try_from(limit).unwrap_or(usize::MAX))
+}

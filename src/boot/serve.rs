@@ -9,6 +9,7 @@ use kiln_xlators::volfile::Volfile;
 
 use super::brick::BrickDir;
 use super::cores::{Cores, Hooks};
+use super::limits;
 use super::plan::{self, Source, Wanted};
 use super::signals::{self, Event};
 use super::{answer, daemon, failing, open_graph, reload, settle, undo};
@@ -99,7 +100,8 @@ impl Running {
             ([], Source::Brick(_)) => vec![crate::cli::DEFAULT_LISTEN.into()],
             (given, _) => given.to_vec(),
         };
-        let config = ServeConfig { listen, volumes: volumes(&volfile, &name) };
+        let config =
+            ServeConfig { listen, volumes: volumes(&volfile, &name), descriptors: limits::descriptors() };
         let hooks = Hooks { install: door::install, uninstall: door::uninstall };
         let engine = plan::engine_config(&args.engine);
         let (blueprint, cores) = open_graph(&volfile, brick.as_mut(), engine, sys, hooks)?;

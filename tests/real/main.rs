@@ -10,6 +10,7 @@ mod support;
 mod bad_input;
 mod check;
 mod crash;
+mod crowd;
 mod handover;
 mod hostile;
 mod locks;

@@ -35,8 +35,8 @@ const STOCK_VOLUME: &[&str] = &[
     "rename::to_multiply_linked::regular",
     "rename::to_multiply_linked::socket",
 ];
-/// What Kiln fails of [`STOCK`]: the client sends the times without saying that they are to be "now", so that the brick can
-/// only tell who is not the owner.
+/// What fails of [`STOCK`] whoever the brick is: the client's own layer of `--acl` answers it. Without `--acl` it passes on
+/// Kiln.
 const KILN: &[&str] = &["utimensat::nobody"];
 /// Tests of the suite that a file system of the kind passes, at least.
 const MOST: u32 = 382;

@@ -1,8 +1,9 @@
 //! Tools that try to break file systems. `KILN_TEST_SECONDS=600` runs them for ten minutes together; the default is short.
 
+use std::path::Path;
 use std::process::Command;
 
-use crate::support::{KilnMount, Scratch, duration, kiln, run, shell};
+use crate::support::{KilnMount, KilnServer, Scratch, StockClient, duration, kiln, run, shell};
 
 #[test]
 fn fio_reads_back_what_it_wrote() {
@@ -38,49 +39,49 @@ fn fio_reads_back_what_it_wrote() {
     run(kiln().arg("check").arg(scratch.brick()));
 }
 
-#[test]
-fn stress_ng_file_stressors() {
-    let scratch = Scratch::new();
-    let mount = KilnMount::new(&scratch.brick(), &scratch.mnt());
-    let stressors = [
-        "dentry",
-        "dir",
-        "fallocate",
-        "fiemap",
-        "filename",
-        "fstat",
-        "hdd",
-        "link",
-        "open",
-        "rename",
-        "seek",
-        "symlink",
-        "sync-file",
-        "utime",
-        "xattr",
-        "chmod",
-        "chown",
-        "copy-file",
-        "dirdeep",
-        "dup",
-        "flock",
-        "fcntl",
-        "getdent",
-        "iomix",
-        "lockf",
-        "mknod",
-        "readahead",
-        "sendfile",
-        "touch",
-        "unlink",
-        "verity",
-    ];
+/// Stressors of `stress-ng` that are about files.
+const STRESSORS: [&str; 31] = [
+    "dentry",
+    "dir",
+    "fallocate",
+    "fiemap",
+    "filename",
+    "fstat",
+    "hdd",
+    "link",
+    "open",
+    "rename",
+    "seek",
+    "symlink",
+    "sync-file",
+    "utime",
+    "xattr",
+    "chmod",
+    "chown",
+    "copy-file",
+    "dirdeep",
+    "dup",
+    "flock",
+    "fcntl",
+    "getdent",
+    "iomix",
+    "lockf",
+    "mknod",
+    "readahead",
+    "sendfile",
+    "touch",
+    "unlink",
+    "verity",
+];
+
+/// Runs them one after the other in `mnt`, but for those in `without`.
+fn stress(mnt: &Path, without: &[&str]) {
     let seconds = (duration(40).as_secs() / 40).max(1);
     let known =
         String::from_utf8(Command::new("stress-ng").arg("--stressors").output().unwrap().stdout).unwrap();
-    for stressor in
-        stressors.into_iter().filter(|stressor| known.split_whitespace().any(|word| word == *stressor))
-    {
+    for stressor in STRESSORS.into_iter().filter(|stressor| {
+        !without.contains(stressor) && known.split_whitespace().any(|word| word == *stressor)
+    }) {
         run(Command::new("stress-ng")
             .args([
                 &format!("--{stressor}"),
@@ -91,9 +92,39 @@ fn stress_ng_file_stressors() {
                 "--oomable",
                 "--temp-path",
             ])
-            .arg(scratch.mnt()));
+            .arg(mnt));
     }
+}
+
+#[test]
+fn stress_ng_file_stressors() {
+    let scratch = Scratch::new();
+    let mount = KilnMount::new(&scratch.brick(), &scratch.mnt());
+    stress(&scratch.mnt(), &[]);
     mount.stop();
+    run(kiln().arg("check").arg(scratch.brick()));
+}
+
+#[test]
+fn dbench_and_stress_ng_on_two_stock_mounts() {
+    let scratch = Scratch::new();
+    let server = KilnServer::new(&scratch, &scratch.brick());
+    let bare = StockClient::of_brick(&scratch, "bare", &scratch.brick(), server.port);
+    let volume = StockClient::of_volume(&scratch, server.port, "volume");
+    let seconds = (duration(20).as_secs() / 2).max(1);
+    for client in [&bare, &volume] {
+        let dir = client.mnt().join("dbench");
+        std::fs::create_dir(&dir).unwrap();
+        let said = run(Command::new("dbench").args(["4", "-t", &seconds.to_string(), "-D"]).arg(&dir));
+        let throughput =
+            said.lines().find(|line| line.starts_with("Throughput")).unwrap_or_else(|| panic!("{said}"));
+        println!("{}: {throughput}", client.mnt().display());
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+    // GlusterFS's client 10.3 stands still when a lock that waits is interrupted, with its own brick as well.
+    stress(volume.mnt(), &["flock", "fcntl", "lockf"]);
+    drop((bare, volume));
+    server.stop();
     run(kiln().arg("check").arg(scratch.brick()));
 }
 

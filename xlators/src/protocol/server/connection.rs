@@ -70,6 +70,8 @@ pub(super) struct Connection {
     pub(super) outbox: Outbox,
     sender: RefCell<Option<Outlet>>,
     sending: Cell<Option<(TaskId, Instant)>>,
+    /// When the bytes that it holds room for are to be there, if others wait for room.
+    pub(super) expected: Cell<Option<Instant>>,
     running: RefCell<Slab<Running>>,
     idle: RefCell<Option<Rc<Signal>>>,
     /// Set to end the connection.
@@ -103,6 +105,7 @@ impl Connection {
             outbox: Outbox::default(),
             sender: RefCell::new(Some(sender)),
             sending: Cell::new(None),
+            expected: Cell::new(None),
             running: RefCell::default(),
             idle: RefCell::default(),
             end: Signal::default(),

@@ -31,7 +31,7 @@ const ROUND: Duration = Duration::from_secs(1);
 /// How long a connection may be silent before its first call, and take to agree on TLS.
 const GREETING: Duration = Duration::from_secs(30);
 /// How long a client may leave its replies untaken while others wait for the memory.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// At most so often a refused connection is worth a line in the log.
 const REFUSALS: Duration = Duration::from_secs(5);
 
@@ -235,6 +235,9 @@ impl Door {
                 } else if wanted && connection.sending_for().is_some_and(|time| time > PATIENCE) {
                     tracing::warn!(client = %connection.name(), "others wait for the memory of replies that it does not take: closing");
                     connection.finish("it does not take its replies");
+                } else if wanted && connection.expected.get().is_some_and(|time| now > time) {
+                    tracing::warn!(client = %connection.name(), "others wait for the memory of a request that does not come: closing");
+                    connection.finish("its request does not come");
                 }
             }
         }

@@ -11,6 +11,8 @@ use kiln_uring::{Buf, Errno};
 
 use super::connection::Connection;
 use super::dispatch::{self, Arrival};
+use super::door::PATIENCE;
+use super::gate::Cost;
 use super::link::Inlet;
 use super::stats::bump;
 use super::tls;
@@ -23,6 +25,10 @@ use crate::protocol::xdr::{Reader, Wire};
 const LONGEST: usize = 4 << 20;
 /// Longest payload of a write.
 const LONGEST_PAYLOAD: usize = 256 << 20;
+/// Longest record of a stranger: SETVOLUME and the dictionary of a client come nowhere near.
+const STRANGERS: usize = 16 << 10;
+/// Bytes of a record that are gathered for free; beyond them its room is taken as that of a request.
+const FREE: usize = 64 << 10;
 /// Payload from which on it is received into its own buffer.
 const DIRECT: usize = 8 << 10;
 /// Bytes in which the head of a write ends, unless its dictionary is unusually large.
@@ -38,11 +44,13 @@ pub(super) struct Intake {
     connection: Rc<Connection>,
     receiver: Inlet,
     partial: Assembler,
+    /// Room that was taken for a long record which is still coming.
+    room: Option<Room>,
 }
 
 impl Intake {
     pub(super) fn new(connection: Rc<Connection>, receiver: Inlet) -> Self {
-        Self { connection, receiver, partial: Assembler::new(LONGEST_PAYLOAD + LONGEST) }
+        Self { connection, receiver, partial: Assembler::new(LONGEST_PAYLOAD + LONGEST), room: None }
     }
 
     /// Serves until the connection ends; why it did.
@@ -116,12 +124,15 @@ impl Intake {
         chunk.advance(most - bytes.len());
         if complete {
             let record = self.partial.finish();
+            self.room = None;
             return self.serve(&record).await;
         }
         let Some(missing) = self.partial.tail().filter(|missing| *missing >= DIRECT) else {
-            return self.check_length();
+            return self.check_length().await;
         };
-        let Some((head, _)) = write_head(self.partial.gathered()) else { return self.check_length() };
+        let Some((head, _)) = write_head(self.partial.gathered()) else {
+            return self.check_length().await;
+        };
         let record = self.partial.finish();
         let (head, begun) = record.split_at(head);
         self.receiver.unread(std::mem::take(chunk));
@@ -129,8 +140,27 @@ impl Intake {
         self.receive_write(head, begun.len() + missing).await
     }
 
-    fn check_length(&self) -> Result<(), End> {
-        if self.partial.gathered().len() > LONGEST { Err("a record is too long") } else { Ok(()) }
+    async fn check_length(&mut self) -> Result<(), End> {
+        let gathered = self.partial.gathered().len();
+        if gathered > LONGEST {
+            return Err("a record is too long");
+        }
+        if gathered > STRANGERS {
+            self.check_stranger()?;
+        }
+        if gathered > FREE && self.room.is_none() {
+            self.room = Some(Room::take(&self.connection, Cost { requests: 0, bytes: LONGEST }).await);
+        }
+        Ok(())
+    }
+
+    /// Whoever is not bound to a brick has no use for long records, and gets no memory for them.
+    fn check_stranger(&self) -> Result<(), End> {
+        if self.connection.bound.get().is_some() {
+            return Ok(());
+        }
+        self.connection.door.turn_away(&self.connection.peer, "it sends a long record before the handshake");
+        Err("a long record before the handshake")
     }
 
     /// Receives the payload of a write whose head is there.
@@ -138,13 +168,14 @@ impl Intake {
         if payload > LONGEST_PAYLOAD {
             return Err("a write is too long");
         }
+        self.check_stranger()?;
+        self.room = None;
         let call = match Call::parse(head) {
             Ok(call) => call,
             Err(error) => return self.answer_error(error),
         };
         let cost = dispatch::cost_of_write(payload);
-        self.connection.admit(cost).await;
-        let paid = Admitted { connection: &self.connection, cost };
+        let room = Room::take(&self.connection, cost).await;
         let core = self.connection.door.core.clone();
         let buf = core.buffer(payload);
         let patience = STALL + Duration::from_secs(payload as u64 >> 20);
@@ -155,7 +186,7 @@ impl Intake {
             Ok(_) => return Err("closed by the client within a write"),
             Err(errno) => return Err(broken(errno)),
         }
-        paid.hand_over();
+        room.hand_over();
         dispatch::serve(
             &self.connection,
             Arrival { call, record: head, payload: Some(data), admitted: Some(cost) },
@@ -207,23 +238,35 @@ fn broken(errno: Errno) -> End {
     }
 }
 
-/// Room that was taken for a payload which is still coming.
-struct Admitted<'a> {
-    connection: &'a Connection,
-    cost: super::gate::Cost,
+/// Room that was taken for bytes which are still coming. While others wait for room, they are to come soon.
+struct Room {
+    connection: Rc<Connection>,
+    cost: Cost,
 }
 
-impl Admitted<'_> {
+impl Room {
+    async fn take(connection: &Rc<Connection>, cost: Cost) -> Self {
+        connection.admit(cost).await;
+        connection.expected.set(Some(connection.door.core.now() + pace(cost.bytes)));
+        Self { connection: Rc::clone(connection), cost }
+    }
+
     /// The request is answerable for it now.
-    fn hand_over(self) {
-        std::mem::forget(self);
+    fn hand_over(mut self) {
+        self.cost = Cost::default();
     }
 }
 
-impl Drop for Admitted<'_> {
+impl Drop for Room {
     fn drop(&mut self) {
+        self.connection.expected.set(None);
         self.connection.leave(self.cost);
     }
+}
+
+/// How long so many bytes may take when others wait: 16 MB/s, and a while.
+const fn pace(bytes: usize) -> Duration {
+    Duration::from_millis(PATIENCE.as_millis() as u64 + (bytes as u64 >> 14))
 }
 
 /// A large write at the start of received bytes.

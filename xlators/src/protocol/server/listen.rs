@@ -43,7 +43,7 @@ pub(super) async fn accept(door: Rc<Door>, mut listener: Listener, at: Address) 
             Ok(()) => break,
             Err(Ok(socket)) => {
                 let shared = &door.shared;
-                if shared.connections() >= shared.settings().connections {
+                if shared.connections() >= shared.most_connections() {
                     door.turn_away(&at, "there are too many connections");
                     continue;
                 }

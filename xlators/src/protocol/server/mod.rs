@@ -141,6 +141,9 @@ pub struct ServeConfig {
     pub listen: Vec<Address>,
     /// Volumes whose volfile it hands out to clients: their name, and the brick that they consist of.
     pub volumes: Vec<(String, String)>,
+    /// Descriptors that the process may have: connections take at most three quarters of them, so that bricks can open
+    /// files. `None` is no limit.
+    pub descriptors: Option<usize>,
 }
 
 /// Why a server does not start.

@@ -74,6 +74,13 @@ impl Shared {
         self.serving.get()
     }
 
+    /// Connections that there may be.
+    pub(super) fn most_connections(&self) -> usize {
+        let descriptors = self.serving().and_then(|serving| serving.config.descriptors);
+        let most = descriptors.map_or(usize::MAX, |all| all - all / 4);
+        self.settings().connections.min(most)
+    }
+
     /// A number for a client of `core`, never given before.
     pub(super) fn client_number(&self, core: usize) -> u64 {
         let number = self.next_client.fetch_add(1, Ordering::Relaxed);

@@ -112,7 +112,11 @@ mod tests {
 
     fn serving(addresses: &[&str]) -> Serving {
         Serving {
-            config: ServeConfig { listen: Vec::new(), volumes: vec![("vol".into(), "/srv/b".into())] },
+            config: ServeConfig {
+                listen: Vec::new(),
+                volumes: vec![("vol".into(), "/srv/b".into())],
+                descriptors: None,
+            },
             addresses: addresses.iter().map(|text| Address::Ip(text.parse().unwrap())).collect(),
         }
     }

@@ -371,7 +371,11 @@ fn the_management_port_is_plain_and_serves_no_brick() {
             return uninstall();
         }
         let data = Address::Ip("10.0.0.1:49152".parse().unwrap());
-        let config = ServeConfig { listen: Vec::new(), volumes: vec![("vol".into(), "leaf".into())] };
+        let config = ServeConfig {
+            listen: Vec::new(),
+            volumes: vec![("vol".into(), "leaf".into())],
+            ..ServeConfig::default()
+        };
         door.shared.serve(Serving { config, addresses: vec![at(), data] });
         let mut stream = core.connect(&at(), &ConnectOptions::default()).await.unwrap();
         let mut ask = async |record: &[u8]| {
