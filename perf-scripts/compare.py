@@ -6,6 +6,7 @@ import json
 import pathlib
 import statistics
 import subprocess
+import time
 
 SIZE = "256m"
 WORKLOADS = {
@@ -28,19 +29,41 @@ def cpu_ns(pid):
     return total
 
 
-def fio(directory, volume, engine, pattern, block, *more):
+def command(volume, engine, pattern, block, *more):
     depth = "32" if block == "4k" else "4"
-    command = [
+    return [
         "fio", "--name=job", "--output-format=json", f"--ioengine={engine}", f"--volume={volume}",
         "--brick=127.0.0.1", f"--rw={pattern}", f"--bs={block}", f"--size={SIZE}", "--filename=data",
-        f"--iodepth={depth}", "--invalidate=0", "--randrepeat=1", "--norandommap", "--fsync_on_close=0", *more,
+        f"--iodepth={depth}", "--norandommap", *more,
     ]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
-    job = json.loads(done.stdout[done.stdout.index("{") :])["jobs"][0]
+
+
+def result(fio, pattern):
+    out, err = fio.communicate()
+    if fio.returncode != 0:
+        raise SystemExit(f"{' '.join(fio.args)}\n{out}{err}")
+    job = json.loads(out[out.index("{") :])["jobs"][0]
     side = job["read" if "read" in pattern else "write"]
     return side["total_ios"], side["iops"]
+
+
+def start(directory, *arguments):
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command(*arguments), cwd=directory, stdout=pipe, stderr=pipe, text=True)
+
+
+def run(directory, side, pid, kind, seconds):
+    """One measurement. libgfapi takes ten idle seconds to end, for which the next one need not wait."""
+    before = cpu_ns(pid)
+    fio = start(directory, side, *kind, "--time_based", f"--runtime={seconds}")
+    time.sleep(seconds)
+    used = cpu_ns(pid)
+    while True:
+        time.sleep(0.4)
+        now = cpu_ns(pid)
+        if fio.poll() is not None or (now - used < 2_000_000 and used > before + 10_000_000):
+            return fio, now - before
+        used = now
 
 
 def spread(values):
@@ -58,21 +81,22 @@ def main():
     args = parse.parse_args()
     sides = {"kiln": args.kiln, "stock": args.stock}
     for side in sides:
-        fio(args.dir, side, "gfapi", "write", "1m")
+        result(start(args.dir, side, "gfapi", "write", "1m"), "write")
     print(f"{'':<16}{'kiln':>22}{'glusterfsd':>22}   {'CPU, glusterfsd/kiln':<24} rate, kiln/glusterfsd")
-    for name, (engine, pattern, block) in WORKLOADS.items():
+    for name, kind in WORKLOADS.items():
         if args.only not in (None, name):
             continue
-        results = {side: [] for side in sides}
+        runs = {side: [] for side in sides}
         for turn in range(args.rounds + 1):
             for side in list(sides)[:: 1 if turn % 2 else -1]:
-                before = cpu_ns(sides[side])
-                count, rate = fio(
-                    args.dir, side, engine, pattern, block, "--time_based", f"--runtime={args.seconds}"
-                )
-                cost = (cpu_ns(sides[side]) - before) / 1000 / max(count, 1)
-                if turn > 0:
-                    results[side].append((cost, rate))
+                runs[side].append(run(args.dir, side, sides[side], kind, args.seconds))
+        results = {}
+        for side in sides:
+            results[side] = []
+            for fio, used in runs[side][1:]:
+                count, rate = result(fio, kind[1])
+                results[side].append((used / 1000 / count, rate))
+            result(runs[side][0][0], kind[1])
         cpu = [stock[0] / kiln[0] for kiln, stock in zip(results["kiln"], results["stock"])]
         rate = [kiln[1] / stock[1] for kiln, stock in zip(results["kiln"], results["stock"])]
         shown = [
