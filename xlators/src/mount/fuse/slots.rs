@@ -82,11 +82,7 @@ impl Queue {
             let Some((result, back)) = next.await else { break };
             slot = back;
             match result {
-                Ok(()) => {
-                    self.take();
-                    self.serve(&mut slot).await;
-                    self.free.set(self.free.get() + 1);
-                }
+                Ok(()) => slot = self.serve(slot).await,
                 Err(Errno::AGAIN) => self.core.sleep(HANDSHAKE).await,
                 // The mount is gone.
                 Err(Errno::NOTCONN | Errno::CONNABORTED | Errno::NODEV) => break,
@@ -99,26 +95,50 @@ impl Queue {
         drop(alive);
     }
 
-    /// One slot is taken; the last free one brings another.
-    fn take(self: &Rc<Self>) {
+    /// Answers the request in a slot; the last free slot brings another first.
+    async fn serve(self: &Rc<Self>, slot: Box<Slot>) -> Box<Slot> {
         self.free.set(self.free.get() - 1);
         if self.free.get() == 0 && self.slots.get() < MOST {
             self.add();
         }
-    }
-
-    async fn serve(&self, slot: &mut Slot) {
         let (header, fixed, rest) = slot.request();
         let Ok((header, args)) = Header::of_slot(header, fixed, rest) else {
-            tracing::error!("the kernel sent something that is no FUSE request");
-            return;
+            unreachable!("a slot has room for a whole header")
         };
-        let result = match (header.operation(args), Door::open(&self.front, self.lane, &header)) {
+        let operation = header.operation(args);
+        let taken = Taken { queue: Rc::clone(self), unique: header.unique, slot: Some(slot) };
+        let result = match (operation, Door::open(&self.front, self.lane, &header)) {
             (Ok(operation), Some(door)) => serve(door, header.node, operation).await,
             (Err(errno), _) => Err(errno),
             (_, None) => Err(Errno::IO),
         };
-        answer(slot, header.unique, result);
+        taken.answer(result)
+    }
+}
+
+/// A slot with a request that is owed an answer. Dropped without one (a layer panicked), it says EIO, and serves on.
+struct Taken {
+    queue: Rc<Queue>,
+    unique: u64,
+    slot: Option<Box<Slot>>,
+}
+
+impl Taken {
+    fn answer(mut self, result: Result<Reply, Errno>) -> Box<Slot> {
+        let mut slot = self.slot.take().expect("it is there until it is answered");
+        self.queue.free.set(self.queue.free.get() + 1);
+        answer(&mut slot, self.unique, result);
+        slot
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(mut slot) = self.slot.take() {
+            self.queue.free.set(self.queue.free.get() + 1);
+            answer(&mut slot, self.unique, Err(Errno::IO));
+            self.queue.core.spawn(Rc::clone(&self.queue).run(slot));
+        }
     }
 }
 
