@@ -102,18 +102,20 @@ impl Watcher {
             return;
         }
         if more {
-            (self.crowded, self.calm) = (self.crowded + 1, 0);
-            if self.crowded == CROWD && !watch.all.swap(true, Ordering::AcqRel) {
+            (self.crowded, self.calm) = (self.crowded.saturating_add(1), 0);
+            if self.crowded >= CROWD && !watch.all.load(Ordering::Acquire) {
+                watch.all.store(true, Ordering::Release);
                 watch.call_all();
             }
             return;
         }
         (self.crowded, self.calm) = (0, self.calm.saturating_add(1));
-        if self.calm > CALM {
+        let all = watch.all.load(Ordering::Acquire);
+        if all && self.calm > CALM {
             watch.all.store(false, Ordering::Release);
         }
         self.since_look += 1;
-        if self.since_look < LOOK || watch.all.load(Ordering::Acquire) {
+        if self.since_look < LOOK || all {
             return;
         }
         self.since_look = 0;
