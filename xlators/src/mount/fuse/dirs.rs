@@ -11,6 +11,7 @@ use kiln_uring::Errno;
 
 use super::attr::unknown_attr;
 use super::door::Door;
+use super::interrupts::interruptible;
 use super::names;
 use super::wire::{EntryOut, Listing, Reply, Space};
 use crate::error::FopResult;
@@ -80,9 +81,9 @@ async fn fill(door: &Door, fd: &FdRef, offset: u64, listing: &mut Listing) -> Fo
 
 async fn fetch(door: &Door, fd: &FdRef, offset: u64, size: u32) -> FopResult<Entries> {
     let call = door.begin(Fop::Readdirp, fd.gfid());
-    door.top()
-        .readdirp(&call, request::Readdirp { fd: FdRef::clone(fd), size, offset, xdata: Xdata::NONE })
-        .await
+    let req = request::Readdirp { fd: FdRef::clone(fd), size, offset, xdata: Xdata::NONE };
+    // Not the listing as a whole: entries that have been added are counted, and the kernel has to hear of them.
+    interruptible(door, door.top().readdirp(&call, req)).await
 }
 
 fn dots(fd: &FdRef, entry: &Entry) -> Option<u64> {

@@ -10,7 +10,7 @@ use super::files::{self, End};
 use super::inodes;
 use super::interrupts::interruptible;
 use super::locks;
-use super::wire::{FileLock, Listing, Operation, Reply};
+use super::wire::{Listing, Operation, Reply};
 use super::{names, reply, xattrs};
 use crate::error::FopResult;
 use crate::types::LkCmd;
@@ -68,14 +68,12 @@ async fn on_file(door: Door, operation: Operation) -> FopResult<Reply> {
         Operation::Getlk { handle, owner, range } => {
             let fd = door.front().fd(handle)?;
             let door = door.with_owner(owner);
-            let range = FileLock { start: range.start, end: range.end, kind: range.kind, pid: range.pid };
             let held = interruptible(&door, locks::lock(&door, fd, LkCmd::Get, range)).await?;
             return Ok(Reply::Lock(locks::from_flock(&held)));
         }
         Operation::Setlk { handle, owner, range, wait } => {
             let fd = door.front().fd(handle)?;
             let door = door.with_owner(owner);
-            let range = FileLock { start: range.start, end: range.end, kind: range.kind, pid: range.pid };
             let cmd = if wait { LkCmd::SetWait } else { LkCmd::Set };
             interruptible(&door, locks::lock(&door, fd, cmd, range)).await?;
         }
@@ -172,7 +170,7 @@ async fn on_node(door: Door, node: u64, operation: Operation) -> FopResult<Reply
         }
         Operation::Readdir { handle, offset, size, plus } => {
             let fd = front.fd(handle)?;
-            return interruptible(&door, dirs::list(&door, fd, offset, Listing::new(size, plus))).await;
+            return dirs::list(&door, fd, offset, Listing::new(size, plus)).await;
         }
         Operation::Statfs => {
             let of = interruptible(&door, inodes::statfs(&door, front.object(node)?)).await?;

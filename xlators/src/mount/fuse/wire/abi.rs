@@ -53,8 +53,7 @@ incoming! {
     SetxattrIn { size: u32, flags: u32 }
     GetxattrIn { size: u32, padding: u32 }
     FlushIn { fh: u64, unused: u32, padding: u32, lock_owner: u64 }
-    LkIn { fh: u64, owner: u64, lk: RawFileLock, lk_flags: u32, padding: u32 }
-    RawFileLock { start: u64, end: u64, kind: u32, pid: u32 }
+    LkIn { fh: u64, owner: u64, lk: FileLock, lk_flags: u32, padding: u32 }
     AccessIn { mask: u32, padding: u32 }
     InterruptIn { unique: u64 }
     FallocateIn { fh: u64, offset: u64, length: u64, mode: u32, padding: u32 }
@@ -88,9 +87,17 @@ outgoing! {
         blocks: u64, bfree: u64, bavail: u64, files: u64, ffree: u64,
         bsize: u32, namelen: u32, frsize: u32, padding: u32, spare: [u32; 6],
     }
-    /// A byte range; the last byte is part of it.
-    FileLock { start: u64, end: u64, kind: u32, pid: u32 }
     Dirent { ino: u64, off: u64, namelen: u32, kind: u32 }
+}
+
+/// A byte range, both ways; the last byte is part of it. `kind` is `F_RDLCK`, `F_WRLCK` or `F_UNLCK`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+pub(in super::super) struct FileLock {
+    pub(in super::super) start: u64,
+    pub(in super::super) end: u64,
+    pub(in super::super) kind: u32,
+    pub(in super::super) pid: u32,
 }
 
 /// Declares the opcodes.
