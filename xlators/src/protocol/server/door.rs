@@ -1,6 +1,6 @@
 //! One core's side of the server: its graph, its bricks, its connections.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use super::connection::Connection;
 use super::gate::Gate;
 use super::intake::Intake;
 use super::link::{Inlet, Outlet};
+use super::options::Settings;
 use super::report::Tally;
 use super::shared::{Seat, Shared};
 use super::signal::{Signal, race};
@@ -49,6 +50,8 @@ pub(super) struct Door {
     pub(super) core: Core,
     pub(super) graph: Rc<Graph>,
     pub(super) shared: Arc<Shared>,
+    /// Those of `shared`, at hand for every request without its lock.
+    settings: RefCell<Arc<Settings>>,
     pub(super) bricks: Vec<Rc<Brick>>,
     /// Memory of all connections of this core.
     pub(super) gate: Gate,
@@ -96,6 +99,7 @@ impl Door {
             core: graph.core().clone(),
             bricks: bricks.collect(),
             gate: Gate::new(usize::MAX, shared.memory_per_core),
+            settings: RefCell::new(shared.settings()),
             shared,
             graph: Rc::clone(graph),
             tally: Tally::default(),
@@ -214,9 +218,15 @@ impl Door {
         all.iter().for_each(|connection| connection.finish("the server stops"));
     }
 
-    /// Gives every connection the limits that are in force now.
+    /// What the options say now.
+    pub(super) fn settings(&self) -> Ref<'_, Settings> {
+        Ref::map(self.settings.borrow(), |settings| &**settings)
+    }
+
+    /// Takes new settings over, and gives every connection the limits that are in force now.
     pub(super) fn apply_settings(&self) {
         let settings = self.shared.settings();
+        self.settings.replace(Arc::clone(&settings));
         let all: Vec<_> =
             self.connections.borrow().iter().map(|(_, connection)| Rc::clone(connection)).collect();
         all.iter()

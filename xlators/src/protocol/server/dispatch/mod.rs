@@ -77,7 +77,7 @@ pub(super) async fn serve(connection: &Rc<Connection>, arrival: Arrival<'_>) {
             Room { connection, cost }
         }
     };
-    let allowed = connection.door.shared.settings().allow_insecure || is_privileged(&connection.peer);
+    let allowed = connection.door.settings().allow_insecure || is_privileged(&connection.peer);
     let answered = match call.program {
         dump::PROGRAM if call.version == dump::VERSION => {
             handshake::serve_dump(connection, call.xid, call.procedure, arguments)
@@ -209,7 +209,7 @@ impl Job<'_> {
     /// Who asks, as the options want it.
     fn caller(&self) -> Caller {
         let Credential { pid, uid, gid, groups, owner, .. } = *self.credential;
-        let settings = self.ticket.connection.door.shared.settings();
+        let settings = self.ticket.connection.door.settings();
         let client = self.ticket.connection.client;
         let lock_owner = LockOwner::new(owner);
         let exempt = pid == internal_pid::NO_ROOT_SQUASH;
