@@ -83,13 +83,18 @@ pub fn run(args: &MountArgs, detached: bool) -> Outcome {
         let failure = Failure::new(Exit::Mount, "the mount cannot be watched").because(&error);
         return running.stop().and(Err(failure));
     }
-    let mut inbox = failing::Inbox::new(inbox, plan::failure_grace(&args.engine));
+    let failure = follow(failing::Inbox::new(inbox, plan::failure_grace(&args.engine)), || {
+        log.reopen();
+        reload(&source, &running.cores);
+    });
+    conclude(failure, running.stop())
+}
+
+/// Serves until somebody stops it, its mount is gone, or its brick has failed, which is the answer then.
+fn follow(mut inbox: failing::Inbox, reload: impl Fn()) -> Option<Failure> {
     while let Some(event) = inbox.next() {
         match event {
-            Event::Reload => {
-                log.reopen();
-                reload(&source, &running.cores);
-            }
+            Event::Reload => reload(),
             Event::Stop(signal) => {
                 tracing::info!(signal, "stopping");
                 break;
@@ -102,8 +107,13 @@ pub fn run(args: &MountArgs, detached: bool) -> Outcome {
             Event::Failed(_) => {}
         }
     }
-    let Some(failure) = inbox.failure() else { return running.stop() };
-    if let Err(worse) = running.stop() {
+    inbox.failure()
+}
+
+/// How the process ends: because of what has failed, or else as well as it could be stopped.
+fn conclude(failure: Option<Failure>, stopped: Outcome) -> Outcome {
+    let Some(failure) = failure else { return stopped };
+    if let Err(worse) = stopped {
         tracing::warn!("the end of the failed brick: {worse}");
     }
     Err(failure)

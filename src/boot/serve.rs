@@ -11,8 +11,8 @@ use super::brick::BrickDir;
 use super::cores::{Cores, Hooks};
 use super::limits;
 use super::plan::{self, Source, Wanted};
-use super::signals::{self, Event};
-use super::{answer, daemon, failing, open_graph, reload, settle, undo};
+use super::signals;
+use super::{answer, conclude, daemon, failing, follow, open_graph, reload, settle, undo};
 use crate::cli::ServeArgs;
 use crate::control::gather;
 use crate::control::place::Claim;
@@ -37,29 +37,14 @@ pub fn run(args: &ServeArgs, detached: bool) -> Outcome {
         return running.stop().and(Err(failure));
     }
     failing::watch(&running.cores, events);
-    let mut inbox = failing::Inbox::new(inbox, plan::failure_grace(&args.engine));
-    while let Some(event) = inbox.next() {
-        match event {
-            Event::Reload => {
-                log.reopen();
-                match &running.embedded {
-                    Some(volfile) => renew(volfile, &running.cores),
-                    None => reload(&source, &running.cores),
-                }
-            }
-            Event::Stop(signal) => {
-                tracing::info!(signal, "stopping");
-                break;
-            }
-            // Nothing is mounted here, and failures the inbox keeps to itself.
-            Event::Unmounted | Event::Failed(_) => {}
+    let failure = follow(failing::Inbox::new(inbox, plan::failure_grace(&args.engine)), || {
+        log.reopen();
+        match &running.embedded {
+            Some(volfile) => renew(volfile, &running.cores),
+            None => reload(&source, &running.cores),
         }
-    }
-    let Some(failure) = inbox.failure() else { return running.stop() };
-    if let Err(worse) = running.stop() {
-        tracing::warn!("the end of the failed brick: {worse}");
-    }
-    Err(failure)
+    });
+    conclude(failure, running.stop())
 }
 
 /// Reads the certificates again, of a brick that has them and no volfile.
