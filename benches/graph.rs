@@ -100,6 +100,7 @@ macro_rules! layer_type {
             options: &[],
             prepare: TranslatorType::nothing_shared,
             instance: |mut $context: InstanceContext<'_>| Ok(Rc::new($make)),
+            renew: TranslatorType::nothing_to_renew,
             merge_stats: TranslatorType::no_stats,
         }
     };

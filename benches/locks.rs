@@ -48,6 +48,7 @@ static LEAF: TranslatorType = TranslatorType {
     options: &[],
     prepare: TranslatorType::nothing_shared,
     instance: |mut context: InstanceContext<'_>| Ok(Rc::new(Leaf { next: context.below() })),
+    renew: TranslatorType::nothing_to_renew,
     merge_stats: TranslatorType::no_stats,
 };
 

@@ -20,9 +20,9 @@ pub fn list(name: Option<&str>) -> Outcome {
 }
 
 fn index() -> String {
-    let width = registry::TRANSLATORS.iter().map(|kind| kind.name.len()).max().unwrap_or(0);
+    let width = registry::all().map(|kind| kind.name.len()).max().unwrap_or(0);
     let mut out = String::new();
-    for kind in registry::TRANSLATORS {
+    for kind in registry::all() {
         // Writing to a string cannot fail, here and below.
         let _ = writeln!(out, "{:width$}  {:>2} options  {}", kind.name, kind.options.len(), kind.about);
     }
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn every_option_is_explained_and_every_default_is_a_value() {
-        for kind in registry::TRANSLATORS {
+        for kind in registry::all() {
             let text = reference(kind);
             for spec in kind.options {
                 assert!(text.contains(&format!("option {}\n", spec.name)));

@@ -1,10 +1,12 @@
 //! Every translator that a volfile can name.
 
+use std::sync::OnceLock;
+
 use crate::translator::TranslatorType;
 use crate::{debug, features, performance, protocol, storage, system};
 
-/// All of them, by GlusterFS's names.
-pub static TRANSLATORS: &[&TranslatorType] = &[
+/// The native ones, by GlusterFS's names.
+static NATIVE: &[&TranslatorType] = &[
     &debug::delay_gen::TYPE,
     &debug::error_gen::TYPE,
     &debug::io_stats::TYPE,
@@ -22,8 +24,21 @@ pub static TRANSLATORS: &[&TranslatorType] = &[
     &crate::testing::TYPE,
 ];
 
+/// Those of other crates of this house.
+static ADDED: OnceLock<&[&TranslatorType]> = OnceLock::new();
+
+/// Adds the translators of a crate that stands on this one; the first call counts. For the beginning of `main`.
+pub fn add(translators: &'static [&'static TranslatorType]) {
+    let _ = ADDED.set(translators);
+}
+
+/// All translators.
+pub fn all() -> impl Iterator<Item = &'static TranslatorType> {
+    NATIVE.iter().chain(ADDED.get().copied().unwrap_or_default()).copied()
+}
+
 /// The translator of that name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static TranslatorType> {
-    TRANSLATORS.iter().copied().find(|kind| kind.name == name)
+    all().find(|kind| kind.name == name)
 }

@@ -307,6 +307,10 @@ pub struct TranslatorType {
     pub options: &'static [OptionSpec],
     /// Makes what the instances share: opens the brick, say. Runs once, on an ordinary thread, and may block.
     pub prepare: fn(&PrepareContext<'_>) -> Result<Shared, String>,
+    /// Takes new options into what the instances share, before the instances get them through
+    /// [`Translator::reconfigure`]. Runs on an ordinary thread and may block. An error is a sentence for the operator;
+    /// the old options then stay in force.
+    pub renew: fn(&Shared, &Options) -> Result<(), String>,
     /// Makes the instance of one core, on that core.
     pub instance: fn(InstanceContext<'_>) -> Result<Rc<dyn Translator>, String>,
     /// Merges the [`Translator::stats`] of all cores into a report.
@@ -320,6 +324,14 @@ impl TranslatorType {
     /// Never.
     pub fn nothing_shared(_: &PrepareContext<'_>) -> Result<Shared, String> {
         Ok(Arc::new(()))
+    }
+
+    /// For [`TranslatorType::renew`] of a translator whose shared state knows no options.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn nothing_to_renew(_: &Shared, _: &Options) -> Result<(), String> {
+        Ok(())
     }
 
     /// For [`TranslatorType::merge_stats`] of a translator without statistics.

@@ -23,6 +23,7 @@ pub static TYPE: TranslatorType = TranslatorType {
     options: OPTIONS,
     prepare,
     instance,
+    renew: TranslatorType::nothing_to_renew,
     merge_stats: TranslatorType::no_stats,
 };
 

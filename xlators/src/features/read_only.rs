@@ -25,6 +25,7 @@ pub static TYPE: TranslatorType = TranslatorType {
     options: OPTIONS,
     prepare: TranslatorType::nothing_shared,
     instance,
+    renew: TranslatorType::nothing_to_renew,
     merge_stats: TranslatorType::no_stats,
 };
 

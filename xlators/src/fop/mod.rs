@@ -1,5 +1,7 @@
-//! The fops: one table ([`table`]), their arguments ([`request`]) and their replies ([`reply`]).
+//! The fops: one table ([`table`]), their arguments ([`request`]) and their replies ([`reply`]); [`any`] holds those of
+//! whichever fop.
 
+pub mod any;
 pub mod reply;
 pub mod request;
 mod set;

@@ -54,6 +54,13 @@ impl Layer {
         Arc::clone(&self.options.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Gives what the instances share the options that are in force.
+    fn take_back(&self) {
+        if let Err(reason) = (self.kind.renew)(&self.shared, &self.options()) {
+            tracing::error!(node = self.name, "it does not take its old options back: {reason}");
+        }
+    }
+
     fn set_options(&self, options: Arc<Options>) {
         *self.options.write().unwrap_or_else(PoisonError::into_inner) = options;
     }
@@ -182,6 +189,7 @@ impl Blueprint {
             let reason = "the graph itself changed, which needs a restart".into();
             return Err(GraphError { name: "volfile".into(), kind: "graph".into(), reason });
         }
+        self.renew(&accepted)?;
         let mut replaced = Vec::with_capacity(accepted.len());
         let mut changes = Vec::new();
         for (layer, options) in self.layers.iter().zip(accepted) {
@@ -193,10 +201,31 @@ impl Blueprint {
         Ok(Replaced { options: replaced, changes })
     }
 
+    /// Gives what the instances share its new options, of the layers where they differ. When one refuses, those before it
+    /// get their old ones back.
+    fn renew(&self, accepted: &[Arc<Options>]) -> Result<(), GraphError> {
+        for (index, (layer, options)) in self.layers.iter().zip(accepted).enumerate() {
+            if options.changed_from(&layer.options()).next().is_none() {
+                continue;
+            }
+            if let Err(reason) = (layer.kind.renew)(&layer.shared, options) {
+                self.layers[..index].iter().for_each(Layer::take_back);
+                return Err(GraphError::new(layer, reason));
+            }
+        }
+        Ok(())
+    }
+
     /// Puts the options back that [`Blueprint::reconfigure`] has replaced. Every core must call
     /// [`super::Graph::reconfigure`] afterwards.
     pub fn restore(&self, replaced: Replaced) {
-        self.layers.iter().zip(replaced.options).for_each(|(layer, options)| layer.set_options(options));
+        for (layer, options) in self.layers.iter().zip(replaced.options) {
+            let changed = options.changed_from(&layer.options()).next().is_some();
+            layer.set_options(options);
+            if changed {
+                layer.take_back();
+            }
+        }
     }
 }
 

@@ -27,6 +27,7 @@ pub static TYPE: TranslatorType = TranslatorType {
         let brick = context.shared::<Brick>()?;
         Ok(Rc::new(Leaf { next: context.below(), core: context.core.clone(), brick }))
     },
+    renew: TranslatorType::nothing_to_renew,
     merge_stats: TranslatorType::no_stats,
 };
 

@@ -21,7 +21,8 @@ const NAMES_COMPARED: usize = 50;
 /// Every mistake of `volfile`, with its place.
 #[must_use]
 pub fn check(volfile: &Volfile) -> Vec<Diagnostic> {
-    check_against(volfile, registry::TRANSLATORS)
+    let known: Vec<&'static TranslatorType> = registry::all().collect();
+    check_against(volfile, &known)
 }
 
 /// The same against other translators than the registered ones.

@@ -21,6 +21,7 @@ const fn kind(name: &'static str, children: Children, options: &'static [OptionS
         options,
         prepare: TranslatorType::nothing_shared,
         instance: no_instance,
+        renew: TranslatorType::nothing_to_renew,
         merge_stats: TranslatorType::no_stats,
     }
 }

@@ -87,6 +87,7 @@ pub static TYPE: TranslatorType = TranslatorType {
     options: options::OPTIONS,
     prepare,
     instance,
+    renew: TranslatorType::nothing_to_renew,
     merge_stats: report::merge,
 };
 

@@ -56,6 +56,7 @@ const ROW: TranslatorType = TranslatorType {
     options: OPTIONS,
     prepare: TranslatorType::nothing_shared,
     instance,
+    renew: TranslatorType::nothing_to_renew,
     merge_stats: TranslatorType::no_stats,
 };
 

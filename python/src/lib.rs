@@ -1,0 +1,1 @@
+//! Translators in Python: `features/glupy`, and the native half of the `kiln` package.
