@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use kiln_uring::Errno;
 use kiln_xlators::error::FopError;
+use kiln_xlators::fd::FdRef;
 use kiln_xlators::fop::any::{AnyReply, AnyRequest};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
-pub use super::failure::fop_error;
 use super::failure::{FailureValue, Later, Pass, errno, failure_of};
+use super::fd::FdValue;
 use super::field::{Field, at_argument, wrong_type};
 use super::record;
 pub use super::register;
@@ -55,6 +56,22 @@ pub fn reply_object<'py>(py: Python<'py>, reply: Arc<AnyReply>) -> PyResult<Boun
 /// What Python raises; out of memory.
 pub fn failure_object<'py>(py: Python<'py>, error: &FopError) -> PyResult<Bound<'py, PyAny>> {
     Ok(Bound::new(py, FailureValue(error.clone()))?.into_any())
+}
+
+/// The `kiln.Fd` of a descriptor.
+///
+/// # Errors
+/// What Python raises; out of memory.
+pub fn fd_object<'py>(py: Python<'py>, fd: &FdRef) -> PyResult<Bound<'py, PyAny>> {
+    Ok(Bound::new(py, FdValue(Arc::clone(fd)))?.into_any())
+}
+
+/// The descriptor of a `kiln.Fd`.
+///
+/// # Errors
+/// `TypeError` for anything else.
+pub fn fd_of(fd: &Bound<'_, PyAny>) -> PyResult<FdRef> {
+    FdRef::from_py(fd)
 }
 
 /// What a handler returned.

@@ -167,7 +167,31 @@ pub const SETATTR_VALID: &[(&str, u32)] = &[
     ("MTIME_NOW", SetAttrValid::MTIME_NOW.bits()),
 ];
 
-/// Adds the classes to the module.
+/// GlusterFS's names of the members of `IaType`.
+pub const IA_NAMES: &[(&str, IaType)] = &[
+    ("IA_INVAL", IaType::Invalid),
+    ("IA_IFREG", IaType::Regular),
+    ("IA_IFDIR", IaType::Directory),
+    ("IA_IFLNK", IaType::Symlink),
+    ("IA_IFBLK", IaType::Block),
+    ("IA_IFCHR", IaType::Character),
+    ("IA_IFIFO", IaType::Fifo),
+    ("IA_IFSOCK", IaType::Socket),
+];
+
+/// What a `Dirent`'s `kind` may be.
+pub const DT_NAMES: &[(&str, IaType)] = &[
+    ("DT_UNKNOWN", IaType::Invalid),
+    ("DT_REG", IaType::Regular),
+    ("DT_DIR", IaType::Directory),
+    ("DT_LNK", IaType::Symlink),
+    ("DT_BLK", IaType::Block),
+    ("DT_CHR", IaType::Character),
+    ("DT_FIFO", IaType::Fifo),
+    ("DT_SOCK", IaType::Socket),
+];
+
+/// Adds the classes and the constants to the module.
 ///
 /// # Errors
 /// What Python raises.
@@ -175,6 +199,12 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     for info in ENUMS {
         module.add(info.name, (info.class)(py)?)?;
+    }
+    for (name, kind) in IA_NAMES {
+        module.add(*name, kind.to_py(py, || Held::Own(*kind))?)?;
+    }
+    for (name, kind) in DT_NAMES {
+        module.add(*name, kind.to_dirent())?;
     }
     module.add(
         "SetAttrValid",

@@ -6,8 +6,7 @@ use kiln_xlators::types::{Iatt, Xdata};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::PyDict;
 
 use super::field::{Field, at_argument};
 use super::held::Held;
@@ -147,43 +146,6 @@ impl Later {
     }
 }
 
-/// The source of the exception: an exception with attributes is shortest in Python.
-const SOURCE: &std::ffi::CStr = c"
-import os
-
-class FopError(OSError):
-    '''A fop that was wound has failed; `failure` tells how.'''
-
-    def __init__(self, failure, *rest):
-        if not isinstance(failure, Failure):
-            failure = Failure(failure)
-        super().__init__(failure.errno, *(rest or (os.strerror(failure.errno),)))
-        self.failure = failure
-";
-
-static FOP_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-
-fn fop_error_class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
-    let class = FOP_ERROR.get_or_try_init(py, || {
-        let scope = PyDict::new(py);
-        scope.set_item("__name__", "kiln")?;
-        scope.set_item("Failure", py.get_type::<FailureValue>())?;
-        py.run(SOURCE, Some(&scope), None)?;
-        let class = scope.as_any().get_item("FopError")?;
-        Ok::<_, PyErr>(class.cast_into::<PyType>()?.unbind())
-    })?;
-    Ok(class.bind(py))
-}
-
-/// The exception `kiln.FopError` for a fop that was wound and failed.
-#[must_use]
-pub fn fop_error(py: Python<'_>, error: &FopError) -> PyErr {
-    match fop_error_class(py) {
-        Ok(class) => PyErr::from_type(class.clone(), (FailureValue(error.clone()),)),
-        Err(error) => error,
-    }
-}
-
 /// The failure that a `kiln.FopError` carries.
 pub(super) fn failure_of(error: &Bound<'_, PyAny>) -> Option<FopError> {
     let failure = error.getattr_opt(intern!(error.py(), "failure")).ok()??;
@@ -200,6 +162,5 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("PASS", Py::new(py, Pass)?)?;
     module.add("LATER", Py::new(py, Later)?)?;
     module.add_class::<Pass>()?;
-    module.add_class::<Later>()?;
-    module.add("FopError", fop_error_class(py)?)
+    module.add_class::<Later>()
 }

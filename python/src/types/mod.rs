@@ -21,6 +21,8 @@ pub mod request;
 mod tables;
 pub mod values;
 
+pub use values::CallerValue as Caller;
+
 use pyo3::prelude::*;
 
 /// Adds everything to the module `kiln._native`.

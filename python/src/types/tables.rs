@@ -2,31 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use kiln_xlators::fop::Fop;
 use kiln_xlators::fop::reply::REPLIES;
-use kiln_xlators::fop::{Access, Fop, Subject};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use super::enums::{ENUMS, SETATTR_VALID};
 use super::record::FieldInfo;
 use super::{dirent, values};
-
-const fn access(access: Access) -> &'static str {
-    match access {
-        Access::Query => "query",
-        Access::Change => "change",
-        Access::Open => "open",
-        Access::Lock => "lock",
-    }
-}
-
-const fn subject(subject: Subject) -> &'static str {
-    match subject {
-        Subject::Loc => "loc",
-        Subject::Fd => "fd",
-        Subject::None => "none",
-    }
-}
 
 /// `FOPS`: `(name, number, [(argument, type)…], reply, about, access, subject)` per fop; `REPLIES`: `[(field, type)…]` by the
 /// reply's name; `TYPES`: what an attribute gives and what a constructor takes, by the type's name in the other two;
@@ -40,7 +23,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let args = row.args.to_vec();
         let about = row.about.trim();
         let number = row.fop.number();
-        (row.name, number, args, row.reply, about, access(row.access), subject(row.subject))
+        (row.name, number, args, row.reply, about, format!("{:?}", row.access), format!("{:?}", row.subject))
     });
     module.add("FOPS", PyList::new(py, fops.collect::<Vec<_>>())?)?;
 

@@ -204,6 +204,12 @@ record! {
     }
 }
 
+impl From<&Caller> for CallerValue {
+    fn from(caller: &Caller) -> Self {
+        Self(caller.clone())
+    }
+}
+
 /// All locks of a file.
 impl Field for Vec<ActiveLock> {
     const GIVES: &'static str = "tuple[ActiveLock, ...]";
