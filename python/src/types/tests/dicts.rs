@@ -30,6 +30,8 @@ plain = {b"int": -5, b"big": 2**64 - 1, b"float": 1.5, b"str": "text", b"bin": b
 d = Dict(plain)
 assert isinstance(d, Mapping) and len(d) == 9 and d == plain and plain == d and d == Dict(plain) and d != {b"int": -5}
 assert dict(d) == plain and list(d) == list(plain) == list(d.keys()) and list(d.values()) == list(plain.values())
+assert d.keys() & {b"int", b"x"} == {b"int"} and (b"int", -5) in d.items() and len(d.values()) == 9
+assert 5 not in d and None not in d
 assert b"int" in d and "int" in d and b"none" not in d and b"a\0b" not in d and "x" * 5000 not in d
 assert d["int"] == d[b"int"] == -5 and d.get(b"none") is None and d.get("none", 3) == 3 and d.get(b"int") == -5
 assert {**{k.decode(): v for k, v in d.items()}}["str"] == "text"

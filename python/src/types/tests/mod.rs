@@ -3,6 +3,7 @@
 mod conversions;
 mod dicts;
 mod round_trips;
+mod stubs;
 mod values;
 
 use std::ffi::CString;
