@@ -295,13 +295,17 @@ ENUMS: Final[dict[str, list[tuple[str, int]]]]
 """Members of the enumerations with their numbers."""
 '''
 
-# What the stubs of the submodules import, by the name that they use. A fop has the name of a value: the value gives way.
-_SUBMODULE_IMPORTS: Final = {
-    "collections.abc": {"Iterable": "Iterable"},
-    "typing": {name: name for name in ("ClassVar", "Final", "Self", "final")},
-    "typing_extensions": {"Buffer": "Buffer"},
-    "._native": {
-        **{
+# What the stubs of the submodules import, by the name that they use; each group stands apart. The fop `lease` has the name
+# of a value: the value gives way.
+_SUBMODULE_IMPORTS: Final = (
+    ("collections.abc", {"Iterable": "Iterable"}),
+    ("typing", {name: name for name in ("ClassVar", "Final", "Self", "final")}),
+    ("", {}),
+    ("typing_extensions", {"Buffer": "Buffer"}),
+    ("", {}),
+    (
+        "._native",
+        {
             name: name
             for name in (
                 "ActiveLock",
@@ -319,12 +323,12 @@ _SUBMODULE_IMPORTS: Final = {
                 "SetAttr",
                 "StatFs",
                 "XattropOp",
+                "_Pairs",
             )
         },
-        "_Lease": "Lease as _Lease",
-        "_Pairs": "_Pairs",
-    },
-}
+    ),
+    ("._native", {"_Lease": "Lease as _Lease"}),
+)
 
 _RENAMED: Final = {"Lease": "_Lease"}
 
@@ -437,10 +441,12 @@ def submodule(base: str, classes: list[str]) -> str:
     """`request.pyi` or `reply.pyi`, with the imports that it needs."""
     body = base + "".join(classes)
     used = set(re.findall(r"\w+", re.sub(r'""".*?"""', "", body, flags=re.DOTALL)))
-    text = _HEADER
-    for module, names in _SUBMODULE_IMPORTS.items():
+    text = _HEADER + "\n"
+    for module, names in _SUBMODULE_IMPORTS:
         wanted = [spelling for name, spelling in names.items() if name in used]
-        if len(wanted) > 4:
+        if not module:
+            text += "\n"
+        elif len(wanted) > 4 or wanted != [name for name in names if name in used]:
             text += f"from {module} import (\n" + "".join(f"    {name},\n" for name in wanted) + ")\n"
         elif wanted:
             text += f"from {module} import {', '.join(wanted)}\n"
