@@ -297,9 +297,9 @@ ENUMS: Final[dict[str, list[tuple[str, int]]]]
 
 # What the stubs of the submodules import, by the name that they use; each group stands apart. The fop `lease` has the name
 # of a value: the value gives way.
-_SUBMODULE_IMPORTS: Final = (
+_SUBMODULE_IMPORTS: Final[tuple[tuple[str, dict[str, str]], ...]] = (
     ("collections.abc", {"Iterable": "Iterable"}),
-    ("typing", {name: name for name in ("ClassVar", "Final", "Self", "final")}),
+    ("typing", {name: name for name in ("Any", "ClassVar", "Final", "Self", "final")}),
     ("", {}),
     ("typing_extensions", {"Buffer": "Buffer"}),
     ("", {}),
@@ -337,8 +337,8 @@ class Request:
     """A request of whichever fop: what the classes of this module have in common."""
 
     @property
-    def ctx(self) -> Context | None:
-        """The context of the request, when it came from the engine."""
+    def ctx(self) -> Context | Any:
+        """The context of the request; None when it did not come from the engine."""
     @property
     def fop(self) -> str:
         """Lower-case name of the fop."""
