@@ -12,6 +12,7 @@ to see::
 
 import sys as _sys
 
+from . import _native as _native
 from ._native import (
     FOPS,
     IA_IFBLK,

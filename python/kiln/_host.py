@@ -102,7 +102,7 @@ def _load_old_style(
     if options:
         raise LoadError(f"`{module.__name__}` is written for glupy, which had no options: remove `option.*`")
     instance, handlers = _guarded(
-        f"`{module.__name__}.{class_name or 'xlator'}`", lambda: adapt(module, class_name or "xlator", name, host)
+        f"`{module.__name__}.{class_name or 'xlator'}`", lambda: adapt(module, class_name or "xlator", host)
     )
     bind(instance, name, host, kiln_logging.translator_logger(name, host), {})
     return Loaded(instance, handlers, ())
