@@ -1,1 +1,2 @@
 //! Translators in Python: `features/glupy`, and the native half of the `kiln` package.
+pub mod embedded;
