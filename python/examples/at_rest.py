@@ -11,9 +11,9 @@ zero a zero. Hence
 The price: the disk shows where a file has zeros, and whoever sees a place before and after it is overwritten sees more.
 It keeps data from those who find a lost disk, not from those who watch it.
 
-What cannot be kept true this way is refused: `copy_file_range` (data would move to a place with other keys; programs copy
-themselves then) ends with EOPNOTSUPP, and so does a `put` that does not say which gfid the file will have. The checksums
-of `rchecksum` are of the users' data. Names, attributes and extended attributes are left alone.
+What cannot be kept true this way is refused: `copy_file_range` (data would move to a place with other keys; programs
+copy themselves then) ends with EOPNOTSUPP, and so does a `put` that does not say which gfid the file will have. The
+checksums of `rchecksum` are of the users' data. Names, attributes and extended attributes are left alone.
 
 The storage must not append on its own, for the layer has to know where data goes: files are opened without O_APPEND
 below, and each append goes to the end that the file has then. Appends wait for each other. An append and a plain write

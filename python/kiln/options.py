@@ -129,17 +129,19 @@ class Option:
 
     def parse(self, text: str) -> OptionValue:
         """The value of `text`, or ValueError with a message that names the option."""
+        return self._checked(self._converted(text))
+
+    def _converted(self, text: str) -> OptionValue:
         what, parser = _PARSERS[self.type]
         try:
-            value = parser(text.strip() if self.type is not str else text)
+            return parser(text.strip() if self.type is not str else text)
         except (ValueError, KeyError, OverflowError):
             raise ValueError(f"option `{self.name}`: {text!r} is not {what}") from None
-        return self._checked(value)
 
     def _typed(self, value: OptionValue) -> OptionValue:
         """A value from a declaration: of the right type, or text as the volfile would have it."""
         if isinstance(value, str) and self.type is not str:
-            return self.parse(value)
+            return self._converted(value)
         wanted = {"size": int, "time": float}.get(self.type, self.type) if isinstance(self.type, str) else self.type
         if wanted is float and type(value) is int:
             return float(value)
