@@ -44,7 +44,7 @@ class FakeContext:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, fop: str = "lookup", client: str = "client", uid: int = 0, is_internal: bool = False) -> None:
+    def __init__(self, fop: str = "lookup", client: int = 1, uid: int = 0, is_internal: bool = False) -> None:
         self.fop = fop
         self.id = next(self._numbers)
         self.unique = self.id + 1000

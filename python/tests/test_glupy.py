@@ -19,7 +19,7 @@ from gluster._bridge.attributes import iatt_pointer, take_iatt
 from gluster._bridge.layer import adapt
 from gluster._bridge.operations import OPERATIONS
 from gluster._bridge.places import fd_pointer, inode_pointer
-from kiln import FOPS, LATER, NULL, ROOT, Dict, Failure, Iatt, Loc, reply, request
+from kiln import FOPS, LATER, NULL, ROOT, Dict, Failure, Fd, Iatt, Loc, reply, request
 
 GFID = bytes(range(16))
 FOUND = Iatt(gfid=GFID, type=1, prot=0o4751, nlink=1, uid=3, size=77, blocks=1, mtime=1_500_000_000_123_456_789)
@@ -351,7 +351,10 @@ def test_kept_pointers_stay_valid(host: Any, context: Any) -> None:
 
 def test_objects_have_one_address(host: Any) -> None:
     assert ctypes.addressof(inode_pointer(GFID).contents) == ctypes.addressof(inode_pointer(GFID).contents)
-    assert fd_pointer is not None
+    fd = Fd.file(GFID, 2)
+    one, two = fd_pointer(fd), fd_pointer(fd)
+    assert ctypes.addressof(one.contents) == ctypes.addressof(two.contents)
+    assert bytes(one.contents.inode.contents.gfid) == GFID
 
 
 times = st.integers(0, (1 << 32) * 1_000_000_000 - 1)
@@ -396,12 +399,8 @@ def test_every_operation_passes_through_the_trace(load: Callable[..., Any], cont
 
 
 def sample_arguments() -> dict[str, Any]:
-    from kiln import Fd
-
-    try:
-        fd = Fd(GFID)
-    except TypeError:
-        pytest.skip("descriptors come from a brick only")
+    fd = Fd.file(GFID, 2)
     numbers = dict.fromkeys(("flags", "mode", "umask", "size", "offset"), 7)
     places = dict.fromkeys(("loc", "old", "new"), PLACE)
-    return {**numbers, **places, "fd": fd, "data": b"data", "dict": Dict({"a": b"b"}), "name": b"user.a", "target": b"t", "xdata": Dict()}
+    others = {"data": b"data", "dict": Dict({"a": b"b"}), "name": b"user.a", "target": b"t", "xdata": Dict()}
+    return {**numbers, **places, **others, "fd": fd}

@@ -12,34 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from kiln import FOPS
+from kiln._native import FOPS, TYPES
 
 STUB: Final = Path(__file__).resolve().parent.parent / "kiln" / "translator.pyi"
-
-_TYPES: Final = {
-    "Loc": "Loc",
-    "FdRef": "Fd",
-    "Dict": "Dict",
-    "Key": "bytes",
-    "Name": "bytes",
-    "std::ffi::CString": "bytes",
-    "CString": "bytes",
-    "String": "str",
-    "Buf": "memoryview",
-    "bool": "bool",
-    "u32": "int",
-    "u64": "int",
-    "i32": "int",
-    "Flock": "Flock",
-    "SetAttr": "SetAttr",
-    "LeaseSpec": "Lease",
-    "ActiveLock": "ActiveLock",
-    "LkCmd": "LkCmd",
-    "EntrylkCmd": "EntrylkCmd",
-    "LockType": "LockType",
-    "XattropOp": "XattropOp",
-    "SeekWhat": "SeekWhat",
-}
 
 _ACCESS: Final = {
     "Query": "changes nothing",
@@ -82,9 +57,7 @@ from .options import Option, OptionValue
 _Reply = TypeVar("_Reply")
 _Request = TypeVar("_Request")
 
-Request: TypeAlias = (
-    {requests}
-)
+Request: TypeAlias = _request.Request
 """Any request: what a generator may yield."""
 
 Outcome: TypeAlias = None | Pass | Later | Failure | _Reply | _Request
@@ -159,16 +132,6 @@ def bind(
 '''
 
 
-def python_type(rust: str) -> str:
-    """The type that a handler sees for an argument of the table."""
-    compact = rust.replace(" ", "")
-    if compact.startswith("Option<"):
-        return f"{python_type(compact[7:-1])} | None"
-    if compact.startswith("Vec<"):
-        return f"Sequence[{python_type(compact[4:-1])}]"
-    return _TYPES[compact]
-
-
 def class_name(fop: str) -> str:
     """``copy_file_range`` is ``CopyFileRange``."""
     return "".join(part.capitalize() for part in fop.split("_"))
@@ -180,7 +143,7 @@ def fop_methods(row: tuple[str, int, Sequence[tuple[str, str]], str, str, str, s
     return _FOP.format(
         name=name,
         number=number,
-        arguments="".join(f"{argument}: {python_type(kind)}, " for argument, kind in arguments),
+        arguments="".join(f"{argument}: {TYPES[kind][0]}, " for argument, kind in arguments),
         reply=f"_reply.{reply}",
         shown=f"kiln.reply.{reply}",
         request=f"_request.{class_name(name)}",
@@ -192,8 +155,7 @@ def fop_methods(row: tuple[str, int, Sequence[tuple[str, str]], str, str, str, s
 def stub() -> str:
     """The whole file."""
     rows = sorted(FOPS, key=lambda row: row[1])
-    requests = "\n    | ".join(f"_request.{class_name(row[0])}" for row in rows)
-    return _HEADER.replace("{requests}", requests) + "".join(fop_methods(row) for row in rows) + _FOOTER
+    return _HEADER + "".join(fop_methods(row) for row in rows) + _FOOTER
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Any, Final
 
-from kiln import Failure, Iatt
+from kiln import Dict, Failure, Iatt
 
 from .frames import Frame
 from .operations import Column, Operation
@@ -136,7 +136,7 @@ def take_reply(
 def _unchanged(taken: dict[str, Any], frame: Frame) -> bool:
     for source, new in taken.items():
         old = frame.values[source] if source in frame.values else getattr(frame.reply, source)
-        same = new is old or (not new and not old) or (isinstance(new, (int, bytes, Iatt)) and new == old)
+        same = new is old or (isinstance(new, (int, bytes, Iatt, Dict)) and new == old)
         if not same:
             return False
     return True
@@ -148,7 +148,7 @@ def _take_failure(op_errno: int, taken: dict[str, Any], before: Any, call: str) 
     postparent = taken.get("postparent")
     if isinstance(before, Failure) and before.errno == op_errno:
         same = postparent is before.postparent or postparent == before.postparent
-        if same and (taken["xdata"] is before.xdata or not (taken["xdata"] or before.xdata)):
+        if same and (taken["xdata"] or {}) == (before.xdata or {}):
             return before
     return Failure(op_errno, taken["xdata"] or None, postparent)
 
