@@ -61,7 +61,7 @@ class AtRest(Translator):
 
     def writev(
         self, ctx: Context, fd: Fd, data: memoryview, offset: int, flags: int, xdata: Dict
-    ) -> Generator[Request, Any, request.Writev | reply.Written]:
+    ) -> Generator[Request, Any, request.Writev | reply.Writev]:
         if not fd.flags & os.O_APPEND:
             return request.Writev(fd, self.convert(fd.gfid, offset, data), offset, flags, xdata)
         while fd.gfid in self._appending:
@@ -70,7 +70,7 @@ class AtRest(Translator):
         self._appending.add(fd.gfid)
         try:
             end = (yield request.Fstat(fd)).iatt.size
-            written: reply.Written = yield request.Writev(fd, self.convert(fd.gfid, end, data), end, flags, xdata)
+            written: reply.Writev = yield request.Writev(fd, self.convert(fd.gfid, end, data), end, flags, xdata)
         finally:
             self._appending.discard(fd.gfid)
         return written
@@ -111,16 +111,16 @@ class AtRest(Translator):
     def readv(self, ctx: Context, fd: Fd, size: int, offset: int, flags: int, xdata: Dict) -> None:
         ctx.local = (fd.gfid, offset)
 
-    def readv_reply(self, ctx: Context, answer: reply.Read | Failure) -> reply.Read | None:
+    def readv_reply(self, ctx: Context, answer: reply.Readv | Failure) -> reply.Readv | None:
         if isinstance(answer, Failure):
             return None
         gfid, offset = ctx.local
-        return reply.Read(self.convert(gfid, offset, answer.data), answer.eof, answer.iatt, answer.xdata)
+        return reply.Readv(self.convert(gfid, offset, answer.data), answer.eof, answer.iatt, answer.xdata)
 
     def rchecksum(
         self, ctx: Context, fd: Fd, offset: int, length: int, xdata: Dict
     ) -> Generator[Request, Any, reply.Rchecksum]:
-        found: reply.Read = yield request.Readv(fd, length, offset, 0)
+        found: reply.Readv = yield request.Readv(fd, length, offset, 0)
         data = self.convert(fd.gfid, offset, found.data)
         return reply.Rchecksum(zlib.adler32(data, 0), hashlib.sha256(data).digest())
 

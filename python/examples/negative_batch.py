@@ -103,7 +103,7 @@ class NegativeBatch(Translator):
     # What goes with a directory needs no room any more.
 
     def rmdir_reply_batch(
-        self, requests: Sequence[request.Rmdir], replies: Sequence[reply.Removed | Failure]
+        self, requests: Sequence[request.Rmdir], replies: Sequence[reply.Rmdir | Failure]
     ) -> None:
         for one, answer in zip(requests, replies, strict=True):
             if not isinstance(answer, Failure):

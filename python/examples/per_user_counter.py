@@ -32,11 +32,11 @@ class PerUserCounter(Translator):
             counts = self._users[uid] = Counter()
         return counts
 
-    def readv_reply(self, ctx: Context, reply: reply.Read | Failure) -> None:
+    def readv_reply(self, ctx: Context, reply: reply.Readv | Failure) -> None:
         if not isinstance(reply, Failure):
             self.of_user(ctx.caller.uid)["bytes-read"] += len(reply.data)
 
-    def writev_reply(self, ctx: Context, reply: reply.Written | Failure) -> None:
+    def writev_reply(self, ctx: Context, reply: reply.Writev | Failure) -> None:
         if not isinstance(reply, Failure):
             self.of_user(ctx.caller.uid)["bytes-written"] += reply.count
 

@@ -49,15 +49,15 @@ class Disk:
 
     def child(self, wound: Any) -> Any:
         if isinstance(wound, request.Fstat):
-            return reply.Attr(FILE.replace(size=len(self.data)), Dict())
+            return reply.Fstat(FILE.replace(size=len(self.data)), Dict())
         if isinstance(wound, request.Readv):
             data = bytes(self.data[wound.offset : wound.offset + wound.size])
-            return reply.Read(data, False, FILE, Dict())
+            return reply.Readv(data, False, FILE, Dict())
         assert isinstance(wound, request.Writev)
         end = wound.offset + len(wound.data)
         self.data.extend(bytes(max(0, end - len(self.data))))
         self.data[wound.offset : end] = wound.data
-        return reply.Written(len(wound.data), FILE, FILE, Dict())
+        return reply.Writev(len(wound.data), FILE, FILE, Dict())
 
     def write(self, data: bytes, offset: int, flags: int = os.O_RDWR) -> None:
         ctx = self.context("writev")
@@ -179,8 +179,8 @@ def test_users_are_counted(load: Callable[..., Any], context: Any) -> None:
     loaded = load("per_user_counter", users="2")
     for uid in (1000, 1000, 7, 8, 9):
         loaded.handlers["stat"].fop(context("stat", uid=uid), Loc.object(GFID), Dict())
-    loaded.handlers["readv"].reply(context(uid=7), reply.Read(b"12345", False, FILE, Dict()))
-    loaded.handlers["writev"].reply(context(uid=8), reply.Written(3, FILE, FILE, Dict()))
+    loaded.handlers["readv"].reply(context(uid=7), reply.Readv(b"12345", False, FILE, Dict()))
+    loaded.handlers["writev"].reply(context(uid=8), reply.Writev(3, FILE, FILE, Dict()))
     loaded.handlers["writev"].reply(context(uid=8), Failure(5))
     assert loaded.statedump() == {
         "users": {"7": {"stat": 1, "bytes-read": 5}, "1000": {"stat": 2}},

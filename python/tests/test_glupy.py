@@ -322,9 +322,9 @@ def test_data_keeps_its_buffer(context: Any, write_module: Callable[..., Any]) -
     )
     handler = loaded.handlers["readv"]
     assert handler.fop is None
-    short = reply.Read(data=b"ab", eof=True, iatt=FOUND, xdata=Dict())
+    short = reply.Readv(data=b"ab", eof=True, iatt=FOUND, xdata=Dict())
     assert handler.reply(context("readv"), short) is short
-    cut = handler.reply(context("readv"), reply.Read(data=b"abcdef", eof=False, iatt=FOUND, xdata=Dict()))
+    cut = handler.reply(context("readv"), reply.Readv(data=b"abcdef", eof=False, iatt=FOUND, xdata=Dict()))
     assert bytes(cut.data) == b"abc" and not cut.eof and cut.iatt == FOUND
 
 

@@ -20,11 +20,8 @@ MAKERS = ("create", "mkdir", "mknod", "symlink", "link", "rename", "put", "namel
 
 
 def made(fop: str) -> Any:
-    if fop == "rename":
-        return reply.Renamed(FILE, Iatt(), Iatt(), Iatt(), Iatt(), Dict())
-    if fop == "namelink":
-        return reply.Removed(Iatt(), Iatt(), Dict())
-    return reply.Made(FILE, Iatt(), Iatt(), Dict())
+    iatts = {"rename": 5, "namelink": 2}.get(fop, 3)
+    return getattr(reply, fop.capitalize())(*[FILE] * iatts)
 
 
 def arguments(fop: str, name: Loc, old: Loc) -> tuple[Any, ...]:
@@ -111,7 +108,7 @@ class Volume:
         if fop == "lookup":
             answer = reply.Lookup(FILE, Iatt(), Dict()) if name in self.names else Failure(errno.ENOENT)
         elif fop == "unlink":
-            answer = reply.Removed(Iatt(), Iatt(), Dict()) if name in self.names else Failure(errno.ENOENT)
+            answer = reply.Unlink(Iatt(), Iatt(), Dict()) if name in self.names else Failure(errno.ENOENT)
             self.names.discard(name)
         elif fop == "rename":
             answer = made(fop) if old in self.names else Failure(errno.ENOENT)

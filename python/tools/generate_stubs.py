@@ -139,13 +139,13 @@ def class_name(fop: str) -> str:
 
 def fop_methods(row: tuple[str, int, Sequence[tuple[str, str]], str, str, str, str]) -> str:
     """The four halves of one fop."""
-    name, number, arguments, reply, about, access, _ = row
+    name, number, arguments, _, about, access, _ = row
     return _FOP.format(
         name=name,
         number=number,
         arguments="".join(f"{argument}: {TYPES[kind][0]}, " for argument, kind in arguments),
-        reply=f"_reply.{reply}",
-        shown=f"kiln.reply.{reply}",
+        reply=f"_reply.{class_name(name)}",
+        shown=f"kiln.reply.{class_name(name)}",
         request=f"_request.{class_name(name)}",
         about=about.strip(),
         access=_ACCESS[access],

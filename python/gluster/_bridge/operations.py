@@ -118,7 +118,7 @@ def _operation(line: str) -> Operation:
         tuple(_column(text, cbk=True) for text in after.split()),
         (*(argument for argument, _ in row[2]), "xdata"),
         getattr(request, variant),
-        getattr(reply, row[3]),
+        getattr(reply, variant),
     )
 
 
