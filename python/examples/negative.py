@@ -10,21 +10,22 @@ nothing behind; `kiln.caches.NegativeNames` says how. Put it directly above the 
 
 import errno
 from collections.abc import Mapping
+from typing import Any
 
-from kiln import Context, Dict, Failure, Fd, Loc, Option, OptionValue, Translator, reply
+from kiln import Context, Dict, Failure, Fd, Loc, Option, Options, Translator, reply
 from kiln.caches import NegativeNames, Ticket, asks_nothing_of_absent, name_of
 
 
 class Negative(Translator):
-    options = (
+    options = Options(
         Option("limit", int, default=65_536, minimum=1, description="Names to keep at most", reconfigurable=True),
     )
 
     def init(self) -> None:
         self.names = NegativeNames(self.options["limit"])
 
-    def reconfigure(self, options: Mapping[str, OptionValue]) -> None:
-        self.names.resize(int(options["limit"]))
+    def reconfigure(self, options: Mapping[str, Any]) -> None:
+        self.names.resize(options["limit"])
         # The layer may have been disabled until now, and have missed something.
         self.names.clear()
 

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from kiln import LATER, PASS, Context, Failure, Option, OptionValue, Translator
+from kiln import LATER, PASS, Context, Failure, Option, Options, Translator
 
 LIMITED = ("lookup", "open", "opendir", "readdirp", "create", "mknod", "mkdir", "unlink", "rename", "readv", "writev")
 CLIENTS = 10_000
@@ -23,7 +23,7 @@ NOT_WORTH_IT = 0.001
 
 
 class RateLimiter(Translator):
-    options = (
+    options = Options(
         Option("rate", float, default=1000.0, minimum=0.001, description="Operations a second", reconfigurable=True),
         Option("burst", int, default=100, minimum=1, description="Operations saved up", reconfigurable=True),
         Option("longest", "time", default="500ms", description="Longest wait", reconfigurable=True),
@@ -40,13 +40,13 @@ class RateLimiter(Translator):
         self._thread = threading.Thread(target=self._release, name=f"rate limiter {self.name}", daemon=True)
         self._thread.start()
 
-    def reconfigure(self, options: Mapping[str, OptionValue]) -> None:
+    def reconfigure(self, options: Mapping[str, Any]) -> None:
         self._configure(options)
 
-    def _configure(self, options: Mapping[str, OptionValue]) -> None:
-        self._interval = 1 / float(options["rate"])
-        self._credit = int(options["burst"]) * self._interval
-        self._longest = float(options["longest"])
+    def _configure(self, options: Mapping[str, Any]) -> None:
+        self._interval: float = 1 / options["rate"]
+        self._credit: float = options["burst"] * self._interval
+        self._longest: float = options["longest"]
 
     def delay(self, client: int, now: float) -> float | None:
         """How long the client's next operation has to wait; None when that is too long, and it does not count."""

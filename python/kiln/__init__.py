@@ -65,7 +65,7 @@ from ._native import (
     request,
 )
 from .errors import FopError, LoadError
-from .options import Option, OptionType, OptionValue
+from .options import Option, Options, OptionType, OptionValue
 from .translator import Answer, Outcome, Request, Translator, Verdict
 
 _sys.modules.setdefault(__name__ + ".reply", reply)
@@ -116,6 +116,7 @@ __all__ = [
     "MdataTimes",
     "Option",
     "OptionType",
+    "Options",
     "OptionValue",
     "Outcome",
     "Request",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias, overload
 
 from ._names import suggestion
 
@@ -160,6 +160,25 @@ class Option:
         if self.maximum is not None and not isinstance(self.maximum, str) and value > self.maximum:
             raise ValueError(f"option `{self.name}`: {value} is more than {self.maximum}")
         return value
+
+
+class Options(tuple[Option, ...]):
+    """What a class declares: ``options = Options(Option(...), Option(...))``.
+
+    A tuple does as well; type checkers understand with this that ``self.options`` of an instance is its values by name.
+    """
+
+    def __new__(cls, *options: Option) -> Self:
+        return super().__new__(cls, options)
+
+    @overload
+    def __get__(self, instance: None, owner: type, /) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type, /) -> Mapping[str, Any]: ...
+    def __get__(self, instance: object, owner: type, /) -> Self | Mapping[str, Any]:
+        """The declaration itself, of a class and of an instance that is not at work yet."""
+        # An instance that is at work has its values in its own dictionary, which comes before this.
+        return self
 
 
 def parse_all(declared: Iterable[Option], given: Mapping[str, str]) -> Mapping[str, OptionValue]:

@@ -53,7 +53,7 @@ class Translator:
     """
 
     options: Any
-    """On the class: the declared options, a tuple of :class:`Option`. On an instance: their values by name."""
+    """On the class: the declared options, an :class:`Options`. On an instance: their values by name."""
     name: str
     """The layer's name in the volfile."""
     log: logging.Logger
@@ -62,7 +62,7 @@ class Translator:
     def __init__(self) -> None: ...
     def init(self) -> None:
         """Called once, when name, options and log are set. An exception keeps the graph from starting."""
-    def reconfigure(self, options: Mapping[str, OptionValue]) -> None:
+    def reconfigure(self, options: Mapping[str, Any]) -> None:
         """New options, before ``self.options`` has them. An exception refuses them."""
     def notify(self, event: str, detail: object) -> None:
         """Something happened: ``child-up``, ``child-down``, ``client-gone``, ``stopping``."""

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes ``kiln/translator.pyi`` from the fop table, so that type checkers and editors know every handler.
+"""Writes the type stubs from the tables of ``kiln._native``, so that checkers and editors know every handler.
 
-    generate_stubs.py           writes the stub
-    generate_stubs.py --check   fails when the stub that is there differs
+    generate_stubs.py           writes the stubs
+    generate_stubs.py --check   fails when one that is there differs
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from native_stub import class_name, native_stub, reply_stub, request_stub
+
 from kiln._native import FOPS, TYPES
 
-STUB: Final = Path(__file__).resolve().parent.parent / "kiln" / "translator.pyi"
+PACKAGE: Final = Path(__file__).resolve().parent.parent / "kiln"
 
 _ACCESS: Final = {
     "Query": "changes nothing",
@@ -78,7 +80,7 @@ class Translator:
     """
 
     options: Any
-    """On the class: the declared options, a tuple of :class:`Option`. On an instance: their values by name."""
+    """On the class: the declared options, an :class:`Options`. On an instance: their values by name."""
     name: str
     """The layer's name in the volfile."""
     log: logging.Logger
@@ -87,7 +89,7 @@ class Translator:
     def __init__(self) -> None: ...
     def init(self) -> None:
         """Called once, when name, options and log are set. An exception keeps the graph from starting."""
-    def reconfigure(self, options: Mapping[str, OptionValue]) -> None:
+    def reconfigure(self, options: Mapping[str, Any]) -> None:
         """New options, before ``self.options`` has them. An exception refuses them."""
     def notify(self, event: str, detail: object) -> None:
         """Something happened: ``child-up``, ``child-down``, ``client-gone``, ``stopping``."""
@@ -132,11 +134,6 @@ def bind(
 '''
 
 
-def class_name(fop: str) -> str:
-    """``copy_file_range`` is ``CopyFileRange``."""
-    return "".join(part.capitalize() for part in fop.split("_"))
-
-
 def fop_methods(row: tuple[str, int, Sequence[tuple[str, str]], str, str, str, str]) -> str:
     """The four halves of one fop."""
     name, number, arguments, _, about, access, _ = row
@@ -153,21 +150,32 @@ def fop_methods(row: tuple[str, int, Sequence[tuple[str, str]], str, str, str, s
 
 
 def stub() -> str:
-    """The whole file."""
+    """``kiln/translator.pyi``."""
     rows = sorted(FOPS, key=lambda row: row[1])
     return _HEADER + "".join(fop_methods(row) for row in rows) + _FOOTER
 
 
+def stubs() -> dict[Path, str]:
+    """All files."""
+    native = PACKAGE / "_native"
+    return {
+        PACKAGE / "translator.pyi": stub(),
+        native / "__init__.pyi": native_stub(),
+        native / "request.pyi": request_stub(),
+        native / "reply.pyi": reply_stub(),
+    }
+
+
 def main() -> int:
     """Writes or checks."""
-    wanted = stub()
-    if "--check" in sys.argv[1:]:
-        current = STUB.read_text() if STUB.exists() else ""
-        if current != wanted:
-            print(f"{STUB} is not up to date: run {Path(__file__).name}", file=sys.stderr)
+    check = "--check" in sys.argv[1:]
+    for path, wanted in stubs().items():
+        if not check:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(wanted)
+        elif not path.exists() or path.read_text() != wanted:
+            print(f"{path} is not up to date: run {Path(__file__).name}", file=sys.stderr)
             return 1
-        return 0
-    STUB.write_text(wanted)
     return 0
 
 
