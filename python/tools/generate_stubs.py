@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes the type stubs from the tables of ``kiln._native``, so that checkers and editors know every handler.
+"""Writes ``kiln/translator.pyi`` from the fop table, so that type checkers and editors know every handler.
 
-    generate_stubs.py           writes the stubs
-    generate_stubs.py --check   fails when one that is there differs
+    generate_stubs.py           writes the stub
+    generate_stubs.py --check   fails when the one that is there differs
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from native_stub import class_name, native_stub, reply_stub, request_stub
-
 from kiln._native import FOPS, TYPES
 
-PACKAGE: Final = Path(__file__).resolve().parent.parent / "kiln"
+STUB: Final = Path(__file__).resolve().parent.parent / "kiln" / "translator.pyi"
 
 _ACCESS: Final = {
     "Query": "changes nothing",
@@ -134,6 +132,11 @@ def bind(
 '''
 
 
+def class_name(fop: str) -> str:
+    """``copy_file_range`` is ``CopyFileRange``."""
+    return "".join(part.capitalize() for part in fop.split("_"))
+
+
 def fop_methods(row: tuple[str, int, Sequence[tuple[str, str]], str, str, str, str]) -> str:
     """The four halves of one fop."""
     name, number, arguments, _, about, access, _ = row
@@ -155,27 +158,14 @@ def stub() -> str:
     return _HEADER + "".join(fop_methods(row) for row in rows) + _FOOTER
 
 
-def stubs() -> dict[Path, str]:
-    """All files."""
-    native = PACKAGE / "_native"
-    return {
-        PACKAGE / "translator.pyi": stub(),
-        native / "__init__.pyi": native_stub(),
-        native / "request.pyi": request_stub(),
-        native / "reply.pyi": reply_stub(),
-    }
-
-
 def main() -> int:
     """Writes or checks."""
-    check = "--check" in sys.argv[1:]
-    for path, wanted in stubs().items():
-        if not check:
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(wanted)
-        elif not path.exists() or path.read_text() != wanted:
-            print(f"{path} is not up to date: run {Path(__file__).name}", file=sys.stderr)
-            return 1
+    wanted = stub()
+    if "--check" not in sys.argv[1:]:
+        STUB.write_text(wanted)
+    elif not STUB.exists() or STUB.read_text() != wanted:
+        print(f"{STUB} is not up to date: run {Path(__file__).name}", file=sys.stderr)
+        return 1
     return 0
 
 
