@@ -3,6 +3,7 @@
 mod context;
 pub mod embedded;
 pub mod glupy;
+mod harness;
 mod host;
 mod interpreter;
 pub mod types;
@@ -18,6 +19,7 @@ pub static TRANSLATORS: &[&TranslatorType] = &[&glupy::TYPE];
 fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     types::convert::register(module)?;
     module.add_class::<context::Context>()?;
+    module.add_class::<harness::Stack>()?;
     module.add_class::<host::Host>()?;
     module.add_class::<host::Counter>()?;
     module.add_class::<host::Histogram>()

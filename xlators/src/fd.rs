@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kiln_uring::Errno;
@@ -16,6 +17,8 @@ pub type FdContext = Arc<dyn Any + Send + Sync>;
 
 /// An open file or directory.
 pub struct Fd {
+    /// Drawn when somebody asks first.
+    id: OnceLock<u64>,
     gfid: OnceLock<Gfid>,
     flags: u32,
     directory: bool,
@@ -51,6 +54,7 @@ impl Fd {
 
     fn build(gfid: Gfid, flags: u32, directory: bool, anonymous: bool, pid: i32) -> FdRef {
         let fd = Self {
+            id: OnceLock::new(),
             gfid: OnceLock::new(),
             flags,
             directory,
@@ -63,6 +67,13 @@ impl Fd {
             fd.bind(gfid);
         }
         Arc::new(fd)
+    }
+
+    /// A number that no other descriptor of this process ever has.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        *self.id.get_or_init(|| NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
     /// The object; null until `create` told it.
@@ -241,6 +252,13 @@ mod tests {
         assert_eq!(table.get(u64::MAX).unwrap_err(), Errno::BADF);
         assert_eq!(table.drain().len(), 1);
         assert!(table.is_empty());
+    }
+
+    #[test]
+    fn every_descriptor_has_its_own_number() {
+        let (first, second) = (Fd::file(Gfid::ROOT, 0, 1), Fd::file(Gfid::ROOT, 0, 1));
+        assert_eq!(second.id(), second.id());
+        assert_ne!(first.id(), second.id());
     }
 
     #[test]

@@ -240,13 +240,14 @@ impl Instance {
 
     /// Figures for `kiln stats` and the metrics.
     pub(crate) fn stats(&self) -> Json {
-        let mut report = self.counts.report();
-        report.insert("disabled".into(), self.is_disabled().into());
-        report.insert("faults".into(), json!(*lock(&self.faults)));
         let (counters, histograms) = self.metrics.report();
-        report.insert("counters".into(), counters);
-        report.insert("histograms".into(), histograms);
-        Json::Object(report)
+        json!({
+            "requests": self.counts.report(),
+            "disabled": self.is_disabled(),
+            "faults": *lock(&self.faults),
+            "counters": counters,
+            "histograms": histograms,
+        })
     }
 
     /// Asks the translator for its state, for the next [`Instance::state`].

@@ -281,20 +281,15 @@ impl Translator for Layer {
     }
 
     fn fini(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
-        if self.core.id() != 0 {
+        if self.core.id() != 0 || !self.instance.hooks.fini {
             return Box::pin(std::future::ready(()));
         }
         let instance = Arc::clone(&self.instance);
         let end = move |py: Python<'_>, runner: &Arc<Runner>| {
-            {
-                let _running = runner.progress.enter_hook(py, &instance);
-                if instance.hooks.fini
-                    && let Err(error) = instance.loaded.bind(py).call_method0("fini")
-                {
-                    runner.hook_failed(py, &instance, "fini", error);
-                }
+            let _running = runner.progress.enter_hook(py, &instance);
+            if let Err(error) = instance.loaded.bind(py).call_method0("fini") {
+                runner.hook_failed(py, &instance, "fini", error);
             }
-            runner.progress.remove(instance.number);
         };
         Box::pin(async move {
             if Runner::here().is_some() {

@@ -14,6 +14,7 @@
 //! | [`instance`] | the Python object of a layer, and its figures |
 //! | [`progress`], [`watchdog`] | handlers that do not return |
 
+pub mod bare;
 pub(crate) mod instance;
 mod layer;
 mod options;
@@ -132,14 +133,17 @@ fn renew(shared: &Shared, options: &Options) -> Result<(), String> {
 /// thread, before it asks the cores.
 pub fn refresh_states(limit: Duration) {
     let Some(python) = thread::running() else { return };
-    python.ask(limit, |py, runner| {
-        for instance in runner.progress.instances().iter().filter(|instance| instance.hooks.statedump) {
-            let _running = runner.progress.enter_hook(py, instance);
-            if let Err(error) = instance.refresh(py) {
-                runner.hook_failed(py, instance, "statedump", error);
-            }
+    python.ask(limit, |py, runner| refresh(py, runner));
+}
+
+/// Asks all translators for their state.
+pub(crate) fn refresh(py: Python<'_>, runner: &Arc<Runner>) {
+    for instance in runner.progress.instances().iter().filter(|instance| instance.hooks.statedump) {
+        let _running = runner.progress.enter_hook(py, instance);
+        if let Err(error) = instance.refresh(py) {
+            runner.hook_failed(py, instance, "statedump", error);
         }
-    });
+    }
 }
 
 fn make(mut context: InstanceContext<'_>) -> Result<Rc<dyn Translator>, String> {

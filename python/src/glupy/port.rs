@@ -25,15 +25,13 @@ use super::runner::Runner;
 use super::task::{Answer, Kept, Step, Task, Ticket, Verdict};
 use super::thread::{self, Queue};
 
-/// Names a port in its process.
+/// Names a port in its process: [`Core::identity`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PortId(u64);
 
 thread_local! {
     /// The ports of the cores on this thread: one, or in simulations several.
     static PORTS: RefCell<HashMap<PortId, Weak<Port>>> = RefCell::new(HashMap::new());
-    /// Which port belongs to which core.
-    static OF_CORE: RefCell<HashMap<u64, PortId>> = RefCell::new(HashMap::new());
 }
 
 /// A request that waits for its answer.
@@ -66,22 +64,19 @@ pub(crate) struct Port {
 impl Port {
     /// The port of the core.
     pub(crate) fn of(core: &Core) -> Rc<Self> {
-        let known = OF_CORE.with_borrow(|ports| ports.get(&core.identity()).copied());
-        if let Some(port) = known.and_then(find) {
+        let id = PortId(core.identity());
+        if let Some(port) = find(id) {
             return port;
         }
-        let port = Rc::new(Self::new(core));
+        let port = Rc::new(Self::new(id, core));
         PORTS.with_borrow_mut(|ports| {
             ports.retain(|_, port| port.strong_count() > 0);
-            ports.insert(port.id, Rc::downgrade(&port));
+            ports.insert(id, Rc::downgrade(&port));
         });
-        OF_CORE.with_borrow_mut(|ports| ports.insert(core.identity(), port.id));
         port
     }
 
-    fn new(core: &Core) -> Self {
-        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-        let id = PortId(NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+    fn new(id: PortId, core: &Core) -> Self {
         let route = match Runner::here() {
             Some(runner) => {
                 Route::Here { tasks: RefCell::default(), scheduled: Cell::new(false), runner }

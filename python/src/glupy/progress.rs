@@ -1,7 +1,7 @@
 //! What the Python thread is doing now, for the [watchdog](super::watchdog), at the price of two stores a call.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use kiln_xlators::fop::Fop;
 use pyo3::{Python, ffi};
@@ -31,7 +31,7 @@ pub(crate) struct Progress {
     /// An exception was sent into the call that runs.
     interrupted: AtomicBool,
     /// All instances that may run, by number.
-    instances: Mutex<Vec<Arc<Instance>>>,
+    instances: Mutex<Vec<Weak<Instance>>>,
 }
 
 impl Progress {
@@ -67,22 +67,19 @@ impl Progress {
 
     /// An instance may run from now on.
     pub(crate) fn add(&self, instance: &Arc<Instance>) {
-        lock(&self.instances).push(Arc::clone(instance));
-    }
-
-    /// An instance will not run any more.
-    pub(crate) fn remove(&self, number: u32) {
-        lock(&self.instances).retain(|instance| instance.number != number);
+        let mut instances = lock(&self.instances);
+        instances.retain(|known| known.strong_count() > 0);
+        instances.push(Arc::downgrade(instance));
     }
 
     /// The instance of that number.
     pub(crate) fn instance(&self, number: u32) -> Option<Arc<Instance>> {
-        lock(&self.instances).iter().find(|instance| instance.number == number).cloned()
+        self.instances().into_iter().find(|instance| instance.number == number)
     }
 
-    /// All of them.
+    /// All that may run.
     pub(crate) fn instances(&self) -> Vec<Arc<Instance>> {
-        lock(&self.instances).clone()
+        lock(&self.instances).iter().filter_map(Weak::upgrade).collect()
     }
 }
 

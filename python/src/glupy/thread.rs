@@ -237,12 +237,15 @@ impl PythonThread {
             } else if idle_since.get_or_insert_with(Instant::now).elapsed() < SPIN {
                 std::hint::spin_loop();
             } else {
-                let waiting = || {
-                    self.news.load(Ordering::Acquire)
-                        || self.late.load(Ordering::Acquire)
-                        || queues.iter().any(|queue| !queue.tasks.is_empty())
-                };
-                py.detach(|| self.bell.sleep(waiting));
+                // Exclusively: the queues' ends are this thread's, with the GIL or without.
+                let ends = &mut queues;
+                py.detach(move || {
+                    self.bell.sleep(|| {
+                        self.news.load(Ordering::Acquire)
+                            || self.late.load(Ordering::Acquire)
+                            || ends.iter().any(|queue| !queue.tasks.is_empty())
+                    });
+                });
                 idle_since = None;
             }
         }

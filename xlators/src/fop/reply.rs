@@ -1,4 +1,7 @@
 //! The replies of the fops. Several fops share a shape; a lookup's reply still cannot be returned for a read.
+//!
+//! Like the fops they stand in one table, [`for_each_reply!`](crate::for_each_reply), and whatever exists once per shape is
+//! made from it. Each has `xdata` last.
 
 use std::ffi::CString;
 
@@ -8,130 +11,206 @@ use kiln_uring::sys::StatFs;
 use super::request::LeaseSpec;
 use crate::types::{ActiveLock, Dict, Flock, Iatt, Xdata};
 
-/// Attributes of the object.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Attr {
-    /// The object.
-    pub iatt: Iatt,
-    /// Extra answers.
-    pub xdata: Xdata,
+/// Calls the macro `$callback` with the table of replies. With more tokens after a comma, `$callback` gets them first, in
+/// brackets.
+#[macro_export]
+macro_rules! for_each_reply {
+    ($($callback:ident)::+ $(, $($extra:tt)*)?) => {
+        $($callback)::+! {
+            $([$($extra)*])?
+            /// Attributes of the object.
+            #[derive(Clone)]
+            Attr {
+                /// The object.
+                iatt: Iatt,
+            }
+            /// Found.
+            #[derive(Clone)]
+            Lookup {
+                /// The object.
+                iatt: Iatt,
+                /// Its parent, of a named lookup; empty otherwise.
+                postparent: Iatt,
+            }
+            /// Target of a symbolic link.
+            #[derive(Clone)]
+            Readlink {
+                /// The target without NUL.
+                target: Vec<u8>,
+                /// The link itself.
+                iatt: Iatt,
+            }
+            /// A new entry.
+            #[derive(Clone)]
+            Made {
+                /// The object.
+                iatt: Iatt,
+                /// Its parent before.
+                preparent: Iatt,
+                /// Its parent after.
+                postparent: Iatt,
+            }
+            /// An entry is gone.
+            #[derive(Clone)]
+            Removed {
+                /// The parent before.
+                preparent: Iatt,
+                /// The parent after.
+                postparent: Iatt,
+            }
+            /// An entry moved.
+            #[derive(Clone)]
+            Renamed {
+                /// The object, after.
+                iatt: Iatt,
+                /// Old parent before.
+                preoldparent: Iatt,
+                /// Old parent after.
+                postoldparent: Iatt,
+                /// New parent before.
+                prenewparent: Iatt,
+                /// New parent after.
+                postnewparent: Iatt,
+            }
+            /// An object changed (or was synced).
+            #[derive(Clone)]
+            Changed {
+                /// Before.
+                pre: Iatt,
+                /// After.
+                post: Iatt,
+            }
+            /// Bytes were written.
+            #[derive(Clone)]
+            Written {
+                /// How many; may be fewer than asked.
+                count: usize,
+                /// Before.
+                pre: Iatt,
+                /// After.
+                post: Iatt,
+            }
+            /// Bytes were read.
+            Read {
+                /// The bytes; fewer than asked only at the end of the file.
+                data: Buf,
+                /// Whether they reach the end of the file (on the wire: op_errno ENOENT).
+                eof: bool,
+                /// The file.
+                iatt: Iatt,
+            }
+            /// Done, nothing to tell.
+            #[derive(Clone)]
+            Done {}
+            /// Extended attributes.
+            #[derive(Clone)]
+            Xattrs {
+                /// Names and values.
+                dict: Dict,
+            }
+            /// Entries of a directory.
+            #[derive(Clone)]
+            Entries {
+                /// In the order of the directory.
+                entries: Vec<Entry>,
+                /// Whether nothing follows (on the wire: op_errno ENOENT).
+                eof: bool,
+            }
+            /// Space and inodes.
+            #[derive(Clone)]
+            Statfs {
+                /// The numbers.
+                statfs: StatFs,
+            }
+            /// A lock.
+            #[derive(Clone)]
+            Lk {
+                /// What was found or set.
+                flock: Flock,
+            }
+            /// Checksums of a block.
+            #[derive(Clone)]
+            Rchecksum {
+                /// Adler-32 with start value 0.
+                weak: u32,
+                /// SHA-256, or MD5 padded with zeros.
+                strong: [u8; 32],
+            }
+            /// Where the data or hole is.
+            #[derive(Clone)]
+            Seek {
+                /// Offset in bytes.
+                offset: u64,
+            }
+            /// A lease.
+            #[derive(Clone)]
+            Leased {
+                /// What was granted.
+                lease: LeaseSpec,
+            }
+            /// Locks with their clients.
+            #[derive(Clone)]
+            ActiveLocks {
+                /// All of them.
+                locks: Vec<ActiveLock>,
+            }
+            /// A range was copied.
+            #[derive(Clone)]
+            Copied {
+                /// Bytes copied; may be fewer than asked.
+                count: usize,
+                /// The source, after.
+                source: Iatt,
+                /// The target before.
+                pre: Iatt,
+                /// The target after.
+                post: Iatt,
+            }
+        }
+    };
 }
 
-/// Found.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Lookup {
-    /// The object.
-    pub iatt: Iatt,
-    /// Its parent, of a named lookup; empty otherwise.
-    pub postparent: Iatt,
-    /// Extra answers.
-    pub xdata: Xdata,
+/// One row of the table, for those who list replies.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplyInfo {
+    /// The name, as [`FopInfo::reply`](super::FopInfo) has it.
+    pub name: &'static str,
+    /// Names and types of its fields, in order, without xdata.
+    pub fields: &'static [(&'static str, &'static str)],
+    /// Its documentation.
+    pub about: &'static str,
 }
 
-/// Target of a symbolic link.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Readlink {
-    /// The target without NUL.
-    pub target: Vec<u8>,
-    /// The link itself.
-    pub iatt: Iatt,
-    /// Extra answers.
-    pub xdata: Xdata,
+macro_rules! define_replies {
+    ($(#[doc = $doc:literal] $(#[derive($derive:ident)])? $reply:ident {
+        $(#[doc = $field_doc:literal] $field:ident : $type:ty,)*
+    })*) => {
+        $(
+            #[doc = $doc]
+            #[derive(Debug, Default, PartialEq $(, $derive)?)]
+            pub struct $reply {
+                $(#[doc = $field_doc] pub $field: $type,)*
+                /// Extra answers.
+                pub xdata: Xdata,
+            }
+
+            impl Reply for $reply {
+                fn xdata_mut(&mut self) -> &mut Xdata {
+                    &mut self.xdata
+                }
+            }
+        )*
+
+        /// All rows.
+        pub const REPLIES: &[ReplyInfo] = &[$(ReplyInfo {
+            name: stringify!($reply),
+            fields: &[$((stringify!($field), stringify!($type))),*],
+            about: $doc,
+        }),*];
+    };
 }
 
-/// A new entry.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Made {
-    /// The object.
-    pub iatt: Iatt,
-    /// Its parent before.
-    pub preparent: Iatt,
-    /// Its parent after.
-    pub postparent: Iatt,
-    /// Extra answers.
-    pub xdata: Xdata,
-}
-
-/// An entry is gone.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Removed {
-    /// The parent before.
-    pub preparent: Iatt,
-    /// The parent after.
-    pub postparent: Iatt,
-    /// Extra answers.
-    pub xdata: Xdata,
-}
-
-/// An entry moved.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Renamed {
-    /// The object, after.
-    pub iatt: Iatt,
-    /// Old parent before.
-    pub preoldparent: Iatt,
-    /// Old parent after.
-    pub postoldparent: Iatt,
-    /// New parent before.
-    pub prenewparent: Iatt,
-    /// New parent after.
-    pub postnewparent: Iatt,
-    /// Extra answers.
-    pub xdata: Xdata,
-}
-
-/// An object changed (or was synced).
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Changed {
-    /// Before.
-    pub pre: Iatt,
-    /// After.
-    pub post: Iatt,
-    /// Extra answers.
-    pub xdata: Xdata,
-}
-
-/// Bytes were written.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Written {
-    /// How many; may be fewer than asked.
-    pub count: usize,
-    /// Before.
-    pub pre: Iatt,
-    /// After.
-    pub post: Iatt,
-    /// Extra answers.
-    pub xdata: Xdata,
-}
-
-/// Bytes were read.
-#[derive(Debug)]
-pub struct Read {
-    /// The bytes; fewer than asked only at the end of the file.
-    pub data: Buf,
-    /// Whether they reach the end of the file (on the wire: op_errno ENOENT).
-    pub eof: bool,
-    /// The file.
-    pub iatt: Iatt,
-    /// Extra answers.
-    pub xdata: Xdata,
-}
-
-/// Done, nothing to tell.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Done {
-    /// Extra answers.
-    pub xdata: Xdata,
-}
-
-/// Extended attributes.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Xattrs {
-    /// Names and values.
-    pub dict: Dict,
-    /// Extra answers.
-    pub xdata: Xdata,
-}
+for_each_reply!(define_replies);
 
 /// One entry of a directory.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,105 +229,8 @@ pub struct Entry {
     pub xdata: Xdata,
 }
 
-/// Entries of a directory.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Entries {
-    /// In the order of the directory.
-    pub entries: Vec<Entry>,
-    /// Whether nothing follows (on the wire: op_errno ENOENT).
-    pub eof: bool,
-    /// Extra answers.
-    pub xdata: Xdata,
-}
-
-/// Space and inodes.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Statfs {
-    /// The numbers.
-    pub statfs: StatFs,
-    /// Extra answers.
-    pub xdata: Xdata,
-}
-
-/// A lock.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Lk {
-    /// What was found or set.
-    pub flock: Flock,
-    /// Extra answers.
-    pub xdata: Xdata,
-}
-
-/// Checksums of a block.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Rchecksum {
-    /// Adler-32 with start value 0.
-    pub weak: u32,
-    /// SHA-256, or MD5 padded with zeros.
-    pub strong: [u8; 32],
-    /// Extra answers.
-    pub xdata: Xdata,
-}
-
-/// Where the data or hole is.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Seek {
-    /// Offset in bytes.
-    pub offset: u64,
-    /// Extra answers.
-    pub xdata: Xdata,
-}
-
-/// A lease.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Leased {
-    /// What was granted.
-    pub lease: LeaseSpec,
-    /// Extra answers.
-    pub xdata: Xdata,
-}
-
-/// Locks with their clients.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ActiveLocks {
-    /// All of them.
-    pub locks: Vec<ActiveLock>,
-    /// Extra answers.
-    pub xdata: Xdata,
-}
-
-/// A range was copied.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Copied {
-    /// Bytes copied; may be fewer than asked.
-    pub count: usize,
-    /// The source, after.
-    pub source: Iatt,
-    /// The target before.
-    pub pre: Iatt,
-    /// The target after.
-    pub post: Iatt,
-    /// Extra answers.
-    pub xdata: Xdata,
-}
-
 /// What all replies have in common: the extra answers, which a translator on the way may add to.
 pub trait Reply {
     /// The extra answers.
     fn xdata_mut(&mut self) -> &mut Xdata;
-}
-
-macro_rules! replies {
-    ($($reply:ident)*) => {
-        $(impl Reply for $reply {
-            fn xdata_mut(&mut self) -> &mut Xdata {
-                &mut self.xdata
-            }
-        })*
-    };
-}
-
-replies! {
-    Attr Lookup Readlink Made Removed Renamed Changed Written Read Done Xattrs Entries Statfs Lk Rchecksum Seek Leased
-    ActiveLocks Copied
 }

@@ -7,10 +7,13 @@ use std::fmt;
 pub struct LockOwner(Box<[u8]>);
 
 impl LockOwner {
-    /// From the wire or from FUSE; longer owners than 1024 bytes are cut, as no client sends them.
+    /// The longest owner, in bytes.
+    pub const MAX: usize = 1024;
+
+    /// From the wire or from FUSE; longer owners than [`LockOwner::MAX`] are cut, as no client sends them.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
-        Self(bytes[..bytes.len().min(1024)].into())
+        Self(bytes[..bytes.len().min(Self::MAX)].into())
     }
 
     /// The raw bytes; empty means "no owner".
