@@ -54,7 +54,7 @@ from ._native import (
 )
 from .errors import FopError, LoadError
 from .options import Option, OptionType, OptionValue
-from .translator import Translator
+from .translator import Answer, Outcome, Request, Translator, Verdict
 
 _sys.modules.setdefault(__name__ + ".reply", reply)
 _sys.modules.setdefault(__name__ + ".request", request)
@@ -74,6 +74,7 @@ __all__ = [
     "PASS",
     "ROOT",
     "ActiveLock",
+    "Answer",
     "Caller",
     "Context",
     "Counter",
@@ -94,10 +95,13 @@ __all__ = [
     "Option",
     "OptionType",
     "OptionValue",
+    "Outcome",
+    "Request",
     "SeekWhat",
     "SetAttr",
     "StatFs",
     "Translator",
+    "Verdict",
     "XattropOp",
     "gfid_bytes",
     "gfid_text",

@@ -34,7 +34,8 @@ class Loaded:
     def __init__(self, instance: Translator, handlers: dict[str, Handler], declared: Sequence[Option]) -> None:
         self.instance = instance
         self.handlers = handlers
-        self.hooks = frozenset(hook for hook in _HOOKS if getattr(type(instance), hook) is not getattr(Translator, hook))
+        cls = type(instance)
+        self.hooks = frozenset(hook for hook in _HOOKS if getattr(cls, hook) is not getattr(Translator, hook))
         self._declared = declared
 
     def reconfigure(self, options: dict[str, str]) -> None:

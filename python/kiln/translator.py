@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, Union
+
+from ._native import LATER, PASS, Failure, request
 
 if TYPE_CHECKING:
     from ._native import Counter, Fd, Histogram, Host
     from .options import Option, OptionValue
+
+_Reply = TypeVar("_Reply")
+_Request = TypeVar("_Request")
+
+Request = Union[tuple(value for value in vars(request).values() if isinstance(value, type))]
+Verdict = Union[None, type(PASS), type(LATER), Failure, _Reply]
+Outcome = Union[None, type(PASS), type(LATER), Failure, _Reply, _Request]
+Answer = Union[Outcome, Generator[Request, Any, Outcome]]
 
 
 class Translator:
@@ -64,7 +74,8 @@ def declared_options(cls: type[Translator]) -> Sequence[Option]:
     """What the class declares in ``options``."""
     declared = cls.options
     if isinstance(declared, (str, bytes, Mapping)) or not isinstance(declared, Sequence):
-        raise TypeError(f"`{cls.__name__}.options` must be a tuple of kiln.Option objects, not {type(declared).__name__}")
+        kind = type(declared).__name__
+        raise TypeError(f"`{cls.__name__}.options` must be a tuple of kiln.Option objects, not {kind}")
     return declared
 
 

@@ -104,7 +104,13 @@ def _notice(reply: Any) -> int:
 
 
 def take_reply(
-    operation: Operation, op_ret: int, op_errno: int, values: tuple[Any, ...], frame: Frame, kinds: Converters, call: str
+    operation: Operation,
+    op_ret: int,
+    op_errno: int,
+    values: tuple[Any, ...],
+    frame: Frame,
+    kinds: Converters,
+    call: str,
 ) -> Any:
     """What ``unwind_X`` was given, as a reply of Kiln: the child's own when nothing is changed."""
     taken: dict[str, Any] = {}

@@ -138,7 +138,8 @@ def check_arguments(operation: Operation, half: str, function: Callable[..., Any
     try:
         signature.bind(*names)
     except TypeError as error:
-        raise TypeError(f"{operation.name}_{half} must take {len(names)} arguments ({', '.join(names)}): {error}") from None
+        wanted = ", ".join(names)
+        raise TypeError(f"{operation.name}_{half} must take {len(names)} arguments ({wanted}): {error}") from None
 
 
 def layer_at(c_this: object, what: str) -> Layer:

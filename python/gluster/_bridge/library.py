@@ -31,7 +31,8 @@ class Function:
     def __call__(self, *arguments: Any) -> Any:
         if len(arguments) != len(self._arguments):
             wanted = ", ".join(self._arguments)
-            raise TypeError(f"dl.{self.__name__} takes {len(self._arguments)} arguments ({wanted}), not {len(arguments)}")
+            count = len(self._arguments)
+            raise TypeError(f"dl.{self.__name__} takes {count} arguments ({wanted}), not {len(arguments)}")
         return self._call(*arguments)
 
     def __repr__(self) -> str:
@@ -73,7 +74,9 @@ class Library:
         def wind(frame: object, xl: object, *values: object) -> None:
             self._wind(operation, frame, xl, values)
 
-        def unwind(frame: object, cookie: object, this: object, op_ret: object, op_errno: object, *values: object) -> None:
+        def unwind(
+            frame: object, cookie: object, this: object, op_ret: object, op_errno: object, *values: object
+        ) -> None:
             self._unwind(operation, frame, cookie, this, op_ret, op_errno, values)
 
         self._add(f"wind_{name}", ("frame", "xl", *fop), wind)

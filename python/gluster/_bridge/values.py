@@ -67,7 +67,7 @@ def take_str(value: object, what: str) -> bytes | None:
     return text
 
 
-def _opaque(structure: type[Structure], kinds: type | tuple[type, ...], empty: Callable[[], object]) -> tuple[Giver, Taker]:
+def _opaque(structure: type[Structure], kinds: type, empty: Callable[[], object]) -> tuple[Giver, Taker]:
     def give(value: Any) -> Any:
         return hold(structure(), value)
 
