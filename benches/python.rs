@@ -173,7 +173,7 @@ fn main() {
     let path = directory.path().to_str().expect("a path of letters").to_owned();
     let config = EngineConfig { cores: 1, ..EngineConfig::default() };
     let (sender, results) = mpsc::channel();
-    let sys: Arc<dyn Sys> = Arc::new(kiln_uring::LinuxSys::new());
+    let sys: Arc<dyn Sys> = kiln_uring::Linux::new();
     let searched = path.clone();
     let engine = Engine::start(config, sys, move |core| {
         let (path, sender) = (path.clone(), sender.clone());

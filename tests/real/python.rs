@@ -94,7 +94,7 @@ fn layer_of(stats: &str) -> Json {
 }
 
 /// What a shell does on a mount with any example on it, whatever that remembers.
-const EVERYDAY: &str = r"
+const EVERYDAY: &str = r#"
     ! test -e new
     ! test -e new
     echo one >new
@@ -110,7 +110,7 @@ const EVERYDAY: &str = r"
     rm dir/moved dir/second
     rmdir dir
     test -z "$(ls)"
-";
+"#;
 
 /// The examples: folder, module, and further options.
 const EXAMPLES: &[(&str, &str)] = &[
@@ -282,7 +282,7 @@ fn a_stuck_translator_is_named_with_its_stack_and_holds_nobody_else_up() {
 #[test]
 fn options_reach_the_translator_while_it_runs() {
     let code = "import kiln\nclass Gate(kiln.Translator):\n    \
-                options = (kiln.Option('shut', bool, default=False, description='refuse'),)\n    \
+                options = (kiln.Option('shut', bool, default=False, reconfigurable=True, description='refuse'),)\n    \
                 def mkdir(self, ctx, loc, mode, umask, xdata):\n        \
                 if self.options['shut']: raise PermissionError(1, 'shut')\n";
     let stage = Stage::of_module(code, " option option.shut off\n");

@@ -172,7 +172,8 @@ fn place_of(py: Python<'_>, error: &PyErr) -> PyResult<Option<String>> {
 /// The traceback with the exception and its causes, as Python prints it.
 fn traceback_of(py: Python<'_>, error: &PyErr) -> String {
     let format = || -> PyResult<String> {
-        let lines = py.import("traceback")?.call_method1("format_exception", (error.value(py),))?;
+        let parts = (error.get_type(py), error.value(py), error.traceback(py));
+        let lines = py.import("traceback")?.call_method1("format_exception", parts)?;
         PyString::new(py, "").call_method1("join", (lines,))?.extract()
     };
     format().unwrap_or_else(|_| error.to_string())

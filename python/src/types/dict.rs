@@ -7,7 +7,7 @@ use kiln_xlators::types::{Dict, Gfid, Iatt, MdataTimes, Value, Xdata};
 use pyo3::exceptions::{PyKeyError, PyOverflowError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyFloat, PyInt, PyMapping, PyString, PyTuple, PyType};
 
 use super::field::{Field, dict_key, with_bytes, wrong_type};
 use super::held::Held;
@@ -194,7 +194,7 @@ fn update(dict: &mut Dict, pairs: &Bound<'_, PyAny>) -> PyResult<()> {
         return Ok(());
     }
     let pairs = match pairs.cast::<PyMapping>() {
-        Ok(mapping) => mapping.items()?.into_any(),
+        Ok(mapping) => mapping.items()?,
         Err(_) => return Err(wrong_type("a mapping", pairs)),
     };
     for pair in pairs.try_iter()? {
@@ -231,6 +231,10 @@ impl DictValue {
     }
 
     fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        // As in every mapping, an object that can be no key is not there.
+        if !key.is_instance_of::<PyBytes>() && !key.is_instance_of::<PyString>() {
+            return Ok(false);
+        }
         with_key(key, |key| key.is_some_and(|key| self.dict().contains(key)))
     }
 
@@ -279,27 +283,26 @@ impl DictValue {
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        Ok(self.keys(py)?.try_iter()?.into_any())
+        let keys = self.dict().iter().map(|(key, _)| key_to_py(py, key)).collect::<Vec<_>>();
+        Ok(PyTuple::new(py, keys)?.try_iter()?.into_any())
     }
 
     /// All keys.
-    fn keys<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        PyList::new(py, self.dict().iter().map(|(key, _)| key_to_py(py, key)).collect::<Vec<_>>())
+    fn keys<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        static VIEW: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        VIEW.import(slf.py(), "collections.abc", "KeysView")?.call1((slf,))
     }
 
     /// All values.
-    fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let values = self.dict().iter().map(|(_, value)| value_to_py(py, value));
-        PyList::new(py, values.collect::<PyResult<Vec<_>>>()?)
+    fn values<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        static VIEW: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        VIEW.import(slf.py(), "collections.abc", "ValuesView")?.call1((slf,))
     }
 
     /// All pairs.
-    fn items<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let pairs = self
-            .dict()
-            .iter()
-            .map(|(key, value)| PyTuple::new(py, [key_to_py(py, key).into_any(), value_to_py(py, value)?]));
-        PyList::new(py, pairs.collect::<PyResult<Vec<_>>>()?)
+    fn items<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        static VIEW: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        VIEW.import(slf.py(), "collections.abc", "ItemsView")?.call1((slf,))
     }
 
     /// The same with the pairs of a mapping set.
@@ -373,7 +376,7 @@ fn from_mapping(value: &Bound<'_, PyAny>) -> PyResult<Dict> {
 
 impl Field for Dict {
     const GIVES: &'static str = "Dict";
-    const TAKES: &'static str = "Dict | Mapping[bytes, Value] | Mapping[str, Value]";
+    const TAKES: &'static str = "_Pairs";
 
     fn to_py<'py>(&self, py: Python<'py>, hold: impl FnOnce() -> Held<Self>) -> PyResult<Bound<'py, PyAny>> {
         Ok(Bound::new(py, DictValue(Contents::Dict(hold())))?.into_any())
@@ -390,7 +393,7 @@ impl Field for Dict {
 
 impl Field for Xdata {
     const GIVES: &'static str = "Dict";
-    const TAKES: &'static str = "Dict | Mapping[bytes, Value] | Mapping[str, Value] | None";
+    const TAKES: &'static str = "_Pairs | None";
 
     #[inline]
     fn to_py<'py>(&self, py: Python<'py>, hold: impl FnOnce() -> Held<Self>) -> PyResult<Bound<'py, PyAny>> {

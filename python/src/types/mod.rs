@@ -19,6 +19,8 @@ pub mod record;
 pub mod reply;
 pub mod request;
 mod tables;
+#[cfg(test)]
+mod tests;
 pub mod values;
 
 pub use values::CallerValue as Caller;
