@@ -12,17 +12,17 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR, ECB
 
-from kiln import Option
+from kiln import Option, Options
 
 BLOCK = 16
 
 
 class AesAtRest(AtRest):
-    options = (Option("key-file", str, description="File with the key in hexadecimal digits"),)
+    options = Options(Option("key-file", str, description="File with the key in hexadecimal digits"))
 
     def init(self) -> None:
         super().init()
-        self._cipher = AES(bytes.fromhex(Path(str(self.options["key-file"])).read_text().strip()))
+        self._cipher = AES(bytes.fromhex(Path(self.options["key-file"]).read_text().strip()))
 
     def keys(self, gfid: bytes, offset: int, size: int) -> bytes:
         # Each file counts from a place of its own, which only the key tells.

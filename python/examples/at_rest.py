@@ -11,9 +11,9 @@ zero a zero. Hence
 The price: the disk shows where a file has zeros, and whoever sees a place before and after it is overwritten sees more.
 It keeps data from those who find a lost disk, not from those who watch it.
 
-What cannot be kept true this way is refused: `copy_file_range` (data would move to a place with other keys; programs copy
-themselves then) ends with EOPNOTSUPP, and so does a `put` that does not say which gfid the file will have. The checksums
-of `rchecksum` are of the users' data. Names, attributes and extended attributes are left alone.
+What cannot be kept true this way is refused: `copy_file_range` (data would move to a place with other keys; programs
+copy themselves then) ends with EOPNOTSUPP, and so does a `put` that does not say which gfid the file will have. The
+checksums of `rchecksum` are of the users' data. Names, attributes and extended attributes are left alone.
 
 The storage must not append on its own, for the layer has to know where data goes: files are opened without O_APPEND
 below, and each append goes to the end that the file has then. Appends wait for each other. An append and a plain write
@@ -61,7 +61,7 @@ class AtRest(Translator):
 
     def writev(
         self, ctx: Context, fd: Fd, data: memoryview, offset: int, flags: int, xdata: Dict
-    ) -> Generator[Request, Any, request.Writev | reply.Written]:
+    ) -> Generator[Request, Any, request.Writev | reply.Writev]:
         if not fd.flags & os.O_APPEND:
             return request.Writev(fd, self.convert(fd.gfid, offset, data), offset, flags, xdata)
         while fd.gfid in self._appending:
@@ -70,7 +70,7 @@ class AtRest(Translator):
         self._appending.add(fd.gfid)
         try:
             end = (yield request.Fstat(fd)).iatt.size
-            written: reply.Written = yield request.Writev(fd, self.convert(fd.gfid, end, data), end, flags, xdata)
+            written: reply.Writev = yield request.Writev(fd, self.convert(fd.gfid, end, data), end, flags, xdata)
         finally:
             self._appending.discard(fd.gfid)
         return written
@@ -111,16 +111,16 @@ class AtRest(Translator):
     def readv(self, ctx: Context, fd: Fd, size: int, offset: int, flags: int, xdata: Dict) -> None:
         ctx.local = (fd.gfid, offset)
 
-    def readv_reply(self, ctx: Context, answer: reply.Read | Failure) -> reply.Read | None:
+    def readv_reply(self, ctx: Context, answer: reply.Readv | Failure) -> reply.Readv | None:
         if isinstance(answer, Failure):
             return None
         gfid, offset = ctx.local
-        return reply.Read(self.convert(gfid, offset, answer.data), answer.eof, answer.iatt, answer.xdata)
+        return reply.Readv(self.convert(gfid, offset, answer.data), answer.eof, answer.iatt, answer.xdata)
 
     def rchecksum(
         self, ctx: Context, fd: Fd, offset: int, length: int, xdata: Dict
     ) -> Generator[Request, Any, reply.Rchecksum]:
-        found: reply.Read = yield request.Readv(fd, length, offset, 0)
+        found: reply.Readv = yield request.Readv(fd, length, offset, 0)
         data = self.convert(fd.gfid, offset, found.data)
         return reply.Rchecksum(zlib.adler32(data, 0), hashlib.sha256(data).digest())
 

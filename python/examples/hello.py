@@ -15,7 +15,7 @@ from kiln import Context, Dict, Failure, Loc, reply
 class Hello(kiln.Translator):
     def lookup(self, ctx: Context, loc: Loc, xdata: Dict) -> None:
         self.counter("lookups").add()
-        self.log.info("hello, %s is looking for %r", ctx.caller.client, loc.name)
+        self.log.info("hello, client %d is looking for %r", ctx.caller.client, loc.name)
 
     def lookup_reply(self, ctx: Context, reply: reply.Lookup | Failure) -> None:
         if isinstance(reply, Failure):

@@ -10,21 +10,22 @@ nothing behind; `kiln.caches.NegativeNames` says how. Put it directly above the 
 
 import errno
 from collections.abc import Mapping
+from typing import Any
 
-from kiln import Context, Dict, Failure, Fd, Loc, Option, OptionValue, Translator, reply
+from kiln import Context, Dict, Failure, Fd, Loc, Option, Options, Translator, reply
 from kiln.caches import NegativeNames, Ticket, asks_nothing_of_absent, name_of
 
 
 class Negative(Translator):
-    options = (
+    options = Options(
         Option("limit", int, default=65_536, minimum=1, description="Names to keep at most", reconfigurable=True),
     )
 
     def init(self) -> None:
         self.names = NegativeNames(self.options["limit"])
 
-    def reconfigure(self, options: Mapping[str, OptionValue]) -> None:
-        self.names.resize(int(options["limit"]))
+    def reconfigure(self, options: Mapping[str, Any]) -> None:
+        self.names.resize(options["limit"])
         # The layer may have been disabled until now, and have missed something.
         self.names.clear()
 
@@ -70,31 +71,31 @@ class Negative(Translator):
     def create(self, ctx: Context, loc: Loc, flags: int, mode: int, umask: int, fd: Fd, xdata: Dict) -> None:
         self._close(ctx, loc)
 
-    def create_reply(self, ctx: Context, reply: reply.Made | Failure) -> None:
+    def create_reply(self, ctx: Context, reply: reply.Create | Failure) -> None:
         self._open(ctx)
 
     def mknod(self, ctx: Context, loc: Loc, mode: int, rdev: int, umask: int, xdata: Dict) -> None:
         self._close(ctx, loc)
 
-    def mknod_reply(self, ctx: Context, reply: reply.Made | Failure) -> None:
+    def mknod_reply(self, ctx: Context, reply: reply.Mknod | Failure) -> None:
         self._open(ctx)
 
     def mkdir(self, ctx: Context, loc: Loc, mode: int, umask: int, xdata: Dict) -> None:
         self._close(ctx, loc)
 
-    def mkdir_reply(self, ctx: Context, reply: reply.Made | Failure) -> None:
+    def mkdir_reply(self, ctx: Context, reply: reply.Mkdir | Failure) -> None:
         self._open(ctx)
 
     def symlink(self, ctx: Context, target: bytes, loc: Loc, umask: int, xdata: Dict) -> None:
         self._close(ctx, loc)
 
-    def symlink_reply(self, ctx: Context, reply: reply.Made | Failure) -> None:
+    def symlink_reply(self, ctx: Context, reply: reply.Symlink | Failure) -> None:
         self._open(ctx)
 
     def link(self, ctx: Context, old: Loc, new: Loc, xdata: Dict) -> None:
         self._close(ctx, new)
 
-    def link_reply(self, ctx: Context, reply: reply.Made | Failure) -> None:
+    def link_reply(self, ctx: Context, reply: reply.Link | Failure) -> None:
         self._open(ctx)
 
     def rename(self, ctx: Context, old: Loc, new: Loc, flags: int, xdata: Dict) -> None:
@@ -104,7 +105,7 @@ class Negative(Translator):
             self.names.close(name)
         ctx.local = names
 
-    def rename_reply(self, ctx: Context, reply: reply.Renamed | Failure) -> None:
+    def rename_reply(self, ctx: Context, reply: reply.Rename | Failure) -> None:
         for name in ctx.local:
             self.names.open(name)
 
@@ -122,13 +123,13 @@ class Negative(Translator):
     ) -> None:
         self._close(ctx, loc)
 
-    def put_reply(self, ctx: Context, reply: reply.Made | Failure) -> None:
+    def put_reply(self, ctx: Context, reply: reply.Put | Failure) -> None:
         self._open(ctx)
 
     def namelink(self, ctx: Context, loc: Loc, xdata: Dict) -> None:
         self._close(ctx, loc)
 
-    def namelink_reply(self, ctx: Context, reply: reply.Removed | Failure) -> None:
+    def namelink_reply(self, ctx: Context, reply: reply.Namelink | Failure) -> None:
         self._open(ctx)
 
     # What goes with a directory needs no room any more.
@@ -136,6 +137,6 @@ class Negative(Translator):
     def rmdir(self, ctx: Context, loc: Loc, flags: int, xdata: Dict) -> None:
         ctx.local = loc.gfid
 
-    def rmdir_reply(self, ctx: Context, reply: reply.Removed | Failure) -> None:
+    def rmdir_reply(self, ctx: Context, reply: reply.Rmdir | Failure) -> None:
         if not isinstance(reply, Failure):
             self.names.forget_directory(ctx.local)

@@ -7,9 +7,9 @@ name.
 
 import errno
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
-from kiln import Context, Failure, Loc, Option, OptionValue, Translator, reply, request
+from kiln import Context, Failure, Loc, Option, Options, Translator, reply, request
 from kiln.caches import Name, NegativeNames, Ticket, asks_nothing_of_absent, name_of
 
 ABSENT = Failure(errno.ENOENT)
@@ -26,15 +26,15 @@ class Making(HasContext, Protocol):
 
 
 class NegativeBatch(Translator):
-    options = (
+    options = Options(
         Option("limit", int, default=65_536, minimum=1, description="Names to keep at most", reconfigurable=True),
     )
 
     def init(self) -> None:
         self.names = NegativeNames(self.options["limit"])
 
-    def reconfigure(self, options: Mapping[str, OptionValue]) -> None:
-        self.names.resize(int(options["limit"]))
+    def reconfigure(self, options: Mapping[str, Any]) -> None:
+        self.names.resize(options["limit"])
         # The layer may have been disabled until now, and have missed something.
         self.names.clear()
 
@@ -103,7 +103,7 @@ class NegativeBatch(Translator):
     # What goes with a directory needs no room any more.
 
     def rmdir_reply_batch(
-        self, requests: Sequence[request.Rmdir], replies: Sequence[reply.Removed | Failure]
+        self, requests: Sequence[request.Rmdir], replies: Sequence[reply.Rmdir | Failure]
     ) -> None:
         for one, answer in zip(requests, replies, strict=True):
             if not isinstance(answer, Failure):

@@ -7,21 +7,21 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kiln import FOPS, Context, Failure, Option, OptionValue, Translator, reply
+from kiln import FOPS, Context, Failure, Option, Options, Translator, reply
 
 
 class PerUserCounter(Translator):
-    options = (
+    options = Options(
         Option("users", int, default=1000, minimum=1, description="Users to keep at most", reconfigurable=True),
     )
 
     def init(self) -> None:
-        self._limit = int(self.options["users"])
+        self._limit = self.options["users"]
         self._users: dict[int, Counter[str]] = {}
         self._others: Counter[str] = Counter()
 
-    def reconfigure(self, options: Mapping[str, OptionValue]) -> None:
-        self._limit = int(options["users"])
+    def reconfigure(self, options: Mapping[str, Any]) -> None:
+        self._limit = options["users"]
 
     def of_user(self, uid: int) -> Counter[str]:
         """The counts of a user."""
@@ -32,11 +32,11 @@ class PerUserCounter(Translator):
             counts = self._users[uid] = Counter()
         return counts
 
-    def readv_reply(self, ctx: Context, reply: reply.Read | Failure) -> None:
+    def readv_reply(self, ctx: Context, reply: reply.Readv | Failure) -> None:
         if not isinstance(reply, Failure):
             self.of_user(ctx.caller.uid)["bytes-read"] += len(reply.data)
 
-    def writev_reply(self, ctx: Context, reply: reply.Written | Failure) -> None:
+    def writev_reply(self, ctx: Context, reply: reply.Writev | Failure) -> None:
         if not isinstance(reply, Failure):
             self.of_user(ctx.caller.uid)["bytes-written"] += reply.count
 

@@ -14,14 +14,16 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from kiln import LATER, PASS, Context, Failure, Option, OptionValue, Translator
+from kiln import LATER, PASS, Context, Failure, Option, Options, Translator
 
 LIMITED = ("lookup", "open", "opendir", "readdirp", "create", "mknod", "mkdir", "unlink", "rename", "readv", "writev")
 CLIENTS = 10_000
+NOT_WORTH_IT = 0.001
+"""Seconds of waiting that are not worth the trouble; they count all the same."""
 
 
 class RateLimiter(Translator):
-    options = (
+    options = Options(
         Option("rate", float, default=1000.0, minimum=0.001, description="Operations a second", reconfigurable=True),
         Option("burst", int, default=100, minimum=1, description="Operations saved up", reconfigurable=True),
         Option("longest", "time", default="500ms", description="Longest wait", reconfigurable=True),
@@ -30,7 +32,7 @@ class RateLimiter(Translator):
     def init(self) -> None:
         self._configure(self.options)
         # When each client's next operation is due if it never pauses, oldest use first.
-        self._due: OrderedDict[str, float] = OrderedDict()
+        self._due: OrderedDict[int, float] = OrderedDict()
         self._waiting: list[tuple[float, int, Context]] = []
         self._order = itertools.count()
         self._changed = threading.Condition()
@@ -38,15 +40,15 @@ class RateLimiter(Translator):
         self._thread = threading.Thread(target=self._release, name=f"rate limiter {self.name}", daemon=True)
         self._thread.start()
 
-    def reconfigure(self, options: Mapping[str, OptionValue]) -> None:
+    def reconfigure(self, options: Mapping[str, Any]) -> None:
         self._configure(options)
 
-    def _configure(self, options: Mapping[str, OptionValue]) -> None:
-        self._interval = 1 / float(options["rate"])
-        self._credit = int(options["burst"]) * self._interval
-        self._longest = float(options["longest"])
+    def _configure(self, options: Mapping[str, Any]) -> None:
+        self._interval: float = 1 / options["rate"]
+        self._credit: float = options["burst"] * self._interval
+        self._longest: float = options["longest"]
 
-    def delay(self, client: str, now: float) -> float | None:
+    def delay(self, client: int, now: float) -> float | None:
         """How long the client's next operation has to wait; None when that is too long, and it does not count."""
         due = max(self._due.get(client, 0.0), now - self._credit + self._interval)
         wait = max(0.0, due - now)
@@ -64,7 +66,7 @@ class RateLimiter(Translator):
         if wait is None:
             self.counter("refused").add()
             return Failure(errno.EBUSY)
-        if wait == 0:
+        if wait < NOT_WORTH_IT:
             return PASS
         self.counter("delayed").add()
         with self._changed:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kiln import FOPS, Context, Dict, Failure, Fd, Loc, Option, OptionValue, Translator
+from kiln import FOPS, Context, Dict, Failure, Fd, Loc, Option, Options, Translator
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND
 REFUSED = Failure(errno.EROFS)
@@ -28,7 +28,7 @@ def minutes(text: str) -> int:
 
 
 class ReadonlyWindow(Translator):
-    options = (
+    options = Options(
         Option("from", str, default="00:00", description="First minute of the window (HH:MM)", reconfigurable=True),
         Option("until", str, default="00:00", description="First minute after it (HH:MM)", reconfigurable=True),
         Option("zone", str, default="local", choices=("local", "utc"), description="Whose clock", reconfigurable=True),
@@ -40,11 +40,11 @@ class ReadonlyWindow(Translator):
     def init(self) -> None:
         self.reconfigure(self.options)
 
-    def reconfigure(self, options: Mapping[str, OptionValue]) -> None:
-        window = minutes(str(options["from"])), minutes(str(options["until"]))
+    def reconfigure(self, options: Mapping[str, Any]) -> None:
+        window = minutes(options["from"]), minutes(options["until"])
         self._from, self._until = window
         self._zone = time.gmtime if options["zone"] == "utc" else time.localtime
-        self._internal = bool(options["internal"])
+        self._internal = options["internal"]
 
     def is_closed(self) -> bool:
         """Whether it is within the window. An empty window is never, one past midnight has two parts."""
@@ -71,6 +71,6 @@ def _refuse(self: ReadonlyWindow, ctx: Context, *arguments: Any) -> Failure | No
     return self._judge(ctx)
 
 
-for _name, _, _, _, _, _access, _ in FOPS:
-    if _access == "Change":
-        setattr(ReadonlyWindow, _name, _refuse)
+for _row in FOPS:
+    if _row[5] == "Change":
+        setattr(ReadonlyWindow, _row[0], _refuse)

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kiln import FOPS, Context, Failure, Option, OptionValue, Translator
+from kiln import FOPS, Context, Failure, Option, Options, Translator
 
 
 class Trace(Translator):
-    options = (
+    options = Options(
         Option("fops", str, default="all", description="Fops to log, separated by commas", reconfigurable=True),
         Option("replies", bool, default=True, description="Whether to log answers, too", reconfigurable=True),
     )
@@ -15,16 +15,16 @@ class Trace(Translator):
     def init(self) -> None:
         self._configure(self.options)
 
-    def reconfigure(self, options: Mapping[str, OptionValue]) -> None:
+    def reconfigure(self, options: Mapping[str, Any]) -> None:
         self._configure(options)
 
-    def _configure(self, options: Mapping[str, OptionValue]) -> None:
+    def _configure(self, options: Mapping[str, Any]) -> None:
         known = {row[0] for row in FOPS}
-        wanted = str(options["fops"])
+        wanted = options["fops"]
         chosen = known if wanted == "all" else {fop.strip() for fop in wanted.split(",") if fop.strip()}
         if chosen - known:
             raise ValueError(f"there are no such fops: {', '.join(sorted(chosen - known))}")
-        self._chosen, self._replies = chosen, bool(options["replies"])
+        self._chosen, self._replies = chosen, options["replies"]
 
     def _request(self, fop: str, names: list[str], ctx: Context, arguments: tuple[object, ...]) -> None:
         if fop in self._chosen:

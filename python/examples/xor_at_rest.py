@@ -5,15 +5,15 @@
 
 from at_rest import AtRest
 
-from kiln import Option
+from kiln import Option, Options
 
 
 class XorAtRest(AtRest):
-    options = (Option("key", str, description="The key, any text that is not empty"),)
+    options = Options(Option("key", str, description="The key, any text that is not empty"))
 
     def init(self) -> None:
         super().init()
-        self._key = str(self.options["key"]).encode()
+        self._key: bytes = self.options["key"].encode()
         if not self._key:
             raise ValueError("option `key` must not be empty")
 

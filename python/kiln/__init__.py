@@ -14,6 +14,14 @@ import sys as _sys
 
 from . import _native as _native
 from ._native import (
+    DT_BLK,
+    DT_CHR,
+    DT_DIR,
+    DT_FIFO,
+    DT_LNK,
+    DT_REG,
+    DT_SOCK,
+    DT_UNKNOWN,
     FOPS,
     IA_IFBLK,
     IA_IFCHR,
@@ -38,14 +46,18 @@ from ._native import (
     Fd,
     Flock,
     Histogram,
+    IaType,
     Iatt,
     Lease,
     LkCmd,
     Loc,
     LockType,
+    MdataTimes,
     SeekWhat,
     SetAttr,
+    SetAttrValid,
     StatFs,
+    Uint,
     XattropOp,
     gfid_bytes,
     gfid_text,
@@ -53,13 +65,21 @@ from ._native import (
     request,
 )
 from .errors import FopError, LoadError
-from .options import Option, OptionType, OptionValue
+from .options import Option, Options, OptionType, OptionValue
 from .translator import Answer, Outcome, Request, Translator, Verdict
 
 _sys.modules.setdefault(__name__ + ".reply", reply)
 _sys.modules.setdefault(__name__ + ".request", request)
 
 __all__ = [
+    "DT_BLK",
+    "DT_CHR",
+    "DT_DIR",
+    "DT_FIFO",
+    "DT_LNK",
+    "DT_REG",
+    "DT_SOCK",
+    "DT_UNKNOWN",
     "FOPS",
     "IA_IFBLK",
     "IA_IFCHR",
@@ -86,21 +106,26 @@ __all__ = [
     "Flock",
     "FopError",
     "Histogram",
+    "IaType",
     "Iatt",
     "Lease",
     "LkCmd",
     "LoadError",
     "Loc",
     "LockType",
+    "MdataTimes",
     "Option",
     "OptionType",
+    "Options",
     "OptionValue",
     "Outcome",
     "Request",
     "SeekWhat",
     "SetAttr",
+    "SetAttrValid",
     "StatFs",
     "Translator",
+    "Uint",
     "Verdict",
     "XattropOp",
     "gfid_bytes",

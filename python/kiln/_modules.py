@@ -24,6 +24,8 @@ _loaded: Final[dict[tuple[str, str], tuple[_Stamp, ModuleType]]] = {}
 
 def load_module(name: str, search_path: Sequence[str]) -> ModuleType:
     """The module `name`, from the search path before anything else. What its code raises passes through."""
+    if not all(name.split(".")) or "/" in name or "\0" in name:
+        raise LoadError(f"{name!r} is not a module's name: it is a file's name without directory and `.py`")
     path = [os.path.abspath(entry) for entry in search_path if entry]
     for entry in path:
         if entry not in sys.path:
@@ -40,8 +42,6 @@ def load_module(name: str, search_path: Sequence[str]) -> ModuleType:
             places = ", ".join(path) if path else "no search-path is set"
             raise LoadError(f"there is no module `{name}` (looked in: {places}, then sys.path)") from None
         raise
-    except (ValueError, TypeError) as error:
-        raise LoadError(f"`{name}` is not a module's name: {error}") from error
 
 
 def _from_file(name: str, spec: importlib.machinery.ModuleSpec, origin: str) -> ModuleType:

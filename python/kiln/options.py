@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias, overload
 
 from ._names import suggestion
 
@@ -129,17 +129,19 @@ class Option:
 
     def parse(self, text: str) -> OptionValue:
         """The value of `text`, or ValueError with a message that names the option."""
+        return self._checked(self._converted(text))
+
+    def _converted(self, text: str) -> OptionValue:
         what, parser = _PARSERS[self.type]
         try:
-            value = parser(text.strip() if self.type is not str else text)
+            return parser(text.strip() if self.type is not str else text)
         except (ValueError, KeyError, OverflowError):
             raise ValueError(f"option `{self.name}`: {text!r} is not {what}") from None
-        return self._checked(value)
 
     def _typed(self, value: OptionValue) -> OptionValue:
         """A value from a declaration: of the right type, or text as the volfile would have it."""
         if isinstance(value, str) and self.type is not str:
-            return self.parse(value)
+            return self._converted(value)
         wanted = {"size": int, "time": float}.get(self.type, self.type) if isinstance(self.type, str) else self.type
         if wanted is float and type(value) is int:
             return float(value)
@@ -158,6 +160,25 @@ class Option:
         if self.maximum is not None and not isinstance(self.maximum, str) and value > self.maximum:
             raise ValueError(f"option `{self.name}`: {value} is more than {self.maximum}")
         return value
+
+
+class Options(tuple[Option, ...]):
+    """What a class declares: ``options = Options(Option(...), Option(...))``.
+
+    A tuple does as well; type checkers understand with this that ``self.options`` of an instance is its values by name.
+    """
+
+    def __new__(cls, *options: Option) -> Self:
+        return super().__new__(cls, options)
+
+    @overload
+    def __get__(self, instance: None, owner: type, /) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type, /) -> Mapping[str, Any]: ...
+    def __get__(self, instance: object, owner: type, /) -> Self | Mapping[str, Any]:
+        """The declaration itself, of a class and of an instance that is not at work yet."""
+        # An instance that is at work has its values in its own dictionary, which comes before this.
+        return self
 
 
 def parse_all(declared: Iterable[Option], given: Mapping[str, str]) -> Mapping[str, OptionValue]:

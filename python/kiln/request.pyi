@@ -28,8 +28,8 @@ class Request:
     """A request of whichever fop: what the classes of this module have in common."""
 
     @property
-    def ctx(self) -> Context | None:
-        """The context of the request, when it came from the engine."""
+    def ctx(self) -> Context:
+        """The context of a request that came from the engine; None for one that Python made."""
     @property
     def fop(self) -> str:
         """Lower-case name of the fop."""

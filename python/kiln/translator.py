@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _Reply = TypeVar("_Reply")
 _Request = TypeVar("_Request")
 
-Request = Union[tuple(value for value in vars(request).values() if isinstance(value, type))]
+Request = request.Request
 Verdict = Union[None, type(PASS), type(LATER), Failure, _Reply]
 Outcome = Union[None, type(PASS), type(LATER), Failure, _Reply, _Request]
 Answer = Union[Outcome, Generator[Request, Any, Outcome]]

@@ -32,61 +32,7 @@ from .options import Option, OptionValue
 _Reply = TypeVar("_Reply")
 _Request = TypeVar("_Request")
 
-Request: TypeAlias = (
-    _request.Stat
-    | _request.Readlink
-    | _request.Mknod
-    | _request.Mkdir
-    | _request.Unlink
-    | _request.Rmdir
-    | _request.Symlink
-    | _request.Rename
-    | _request.Link
-    | _request.Truncate
-    | _request.Open
-    | _request.Readv
-    | _request.Writev
-    | _request.Statfs
-    | _request.Flush
-    | _request.Fsync
-    | _request.Setxattr
-    | _request.Getxattr
-    | _request.Removexattr
-    | _request.Opendir
-    | _request.Fsyncdir
-    | _request.Access
-    | _request.Create
-    | _request.Ftruncate
-    | _request.Fstat
-    | _request.Lk
-    | _request.Lookup
-    | _request.Readdir
-    | _request.Inodelk
-    | _request.Finodelk
-    | _request.Entrylk
-    | _request.Fentrylk
-    | _request.Xattrop
-    | _request.Fxattrop
-    | _request.Fgetxattr
-    | _request.Fsetxattr
-    | _request.Rchecksum
-    | _request.Setattr
-    | _request.Fsetattr
-    | _request.Readdirp
-    | _request.Fremovexattr
-    | _request.Fallocate
-    | _request.Discard
-    | _request.Zerofill
-    | _request.Ipc
-    | _request.Seek
-    | _request.Lease
-    | _request.Getactivelk
-    | _request.Setactivelk
-    | _request.Put
-    | _request.Icreate
-    | _request.Namelink
-    | _request.CopyFileRange
-)
+Request: TypeAlias = _request.Request
 """Any request: what a generator may yield."""
 
 Outcome: TypeAlias = None | Pass | Later | Failure | _Reply | _Request
@@ -107,7 +53,7 @@ class Translator:
     """
 
     options: Any
-    """On the class: the declared options, a tuple of :class:`Option`. On an instance: their values by name."""
+    """On the class: the declared options, an :class:`Options`. On an instance: their values by name."""
     name: str
     """The layer's name in the volfile."""
     log: logging.Logger
@@ -116,7 +62,7 @@ class Translator:
     def __init__(self) -> None: ...
     def init(self) -> None:
         """Called once, when name, options and log are set. An exception keeps the graph from starting."""
-    def reconfigure(self, options: Mapping[str, OptionValue]) -> None:
+    def reconfigure(self, options: Mapping[str, Any]) -> None:
         """New options, before ``self.options`` has them. An exception refuses them."""
     def notify(self, event: str, detail: object) -> None:
         """Something happened: ``child-up``, ``child-down``, ``client-gone``, ``stopping``."""
@@ -134,20 +80,20 @@ class Translator:
         """The counter of that name among the layer's statistics."""
     def histogram(self, name: str) -> Histogram:
         """The histogram of that name among the layer's statistics."""
-    def stat(self, ctx: Context, loc: Loc, xdata: Dict, /) -> Answer[_reply.Attr, _request.Stat]:
+    def stat(self, ctx: Context, loc: Loc, xdata: Dict, /) -> Answer[_reply.Stat, _request.Stat]:
         """Attributes of an object.
 
-        Number 1, changes nothing; replies with `kiln.reply.Attr`.
+        Number 1, changes nothing; replies with `kiln.reply.Stat`.
         """
-    def stat_reply(self, ctx: Context, reply: _reply.Attr | Failure, /) -> Verdict[_reply.Attr]:
+    def stat_reply(self, ctx: Context, reply: _reply.Stat | Failure, /) -> Verdict[_reply.Stat]:
         """The reply half of `stat`."""
     def stat_batch(
         self, requests: Sequence[_request.Stat], /
-    ) -> Sequence[Outcome[_reply.Attr, _request.Stat]] | None:
+    ) -> Sequence[Outcome[_reply.Stat, _request.Stat]] | None:
         """`stat` for all requests that wait: one outcome each, or None when all pass."""
     def stat_reply_batch(
-        self, requests: Sequence[_request.Stat], replies: Sequence[_reply.Attr | Failure], /
-    ) -> Sequence[Verdict[_reply.Attr]] | None:
+        self, requests: Sequence[_request.Stat], replies: Sequence[_reply.Stat | Failure], /
+    ) -> Sequence[Verdict[_reply.Stat]] | None:
         """The reply half of `stat` for all replies that wait."""
     def readlink(self, ctx: Context, loc: Loc, size: int, xdata: Dict, /) -> Answer[_reply.Readlink, _request.Readlink]:
         """Target of a symbolic link, at most `size` bytes of it.
@@ -164,170 +110,170 @@ class Translator:
         self, requests: Sequence[_request.Readlink], replies: Sequence[_reply.Readlink | Failure], /
     ) -> Sequence[Verdict[_reply.Readlink]] | None:
         """The reply half of `readlink` for all replies that wait."""
-    def mknod(self, ctx: Context, loc: Loc, mode: int, rdev: int, umask: int, xdata: Dict, /) -> Answer[_reply.Made, _request.Mknod]:
+    def mknod(self, ctx: Context, loc: Loc, mode: int, rdev: int, umask: int, xdata: Dict, /) -> Answer[_reply.Mknod, _request.Mknod]:
         """Makes a regular file, fifo, socket or device; `mode` has the type bits, `rdev` is `major << 32 | minor`.
 
-        Number 3, changes the volume; replies with `kiln.reply.Made`.
+        Number 3, changes the volume; replies with `kiln.reply.Mknod`.
         """
-    def mknod_reply(self, ctx: Context, reply: _reply.Made | Failure, /) -> Verdict[_reply.Made]:
+    def mknod_reply(self, ctx: Context, reply: _reply.Mknod | Failure, /) -> Verdict[_reply.Mknod]:
         """The reply half of `mknod`."""
     def mknod_batch(
         self, requests: Sequence[_request.Mknod], /
-    ) -> Sequence[Outcome[_reply.Made, _request.Mknod]] | None:
+    ) -> Sequence[Outcome[_reply.Mknod, _request.Mknod]] | None:
         """`mknod` for all requests that wait: one outcome each, or None when all pass."""
     def mknod_reply_batch(
-        self, requests: Sequence[_request.Mknod], replies: Sequence[_reply.Made | Failure], /
-    ) -> Sequence[Verdict[_reply.Made]] | None:
+        self, requests: Sequence[_request.Mknod], replies: Sequence[_reply.Mknod | Failure], /
+    ) -> Sequence[Verdict[_reply.Mknod]] | None:
         """The reply half of `mknod` for all replies that wait."""
-    def mkdir(self, ctx: Context, loc: Loc, mode: int, umask: int, xdata: Dict, /) -> Answer[_reply.Made, _request.Mkdir]:
+    def mkdir(self, ctx: Context, loc: Loc, mode: int, umask: int, xdata: Dict, /) -> Answer[_reply.Mkdir, _request.Mkdir]:
         """Makes a directory.
 
-        Number 4, changes the volume; replies with `kiln.reply.Made`.
+        Number 4, changes the volume; replies with `kiln.reply.Mkdir`.
         """
-    def mkdir_reply(self, ctx: Context, reply: _reply.Made | Failure, /) -> Verdict[_reply.Made]:
+    def mkdir_reply(self, ctx: Context, reply: _reply.Mkdir | Failure, /) -> Verdict[_reply.Mkdir]:
         """The reply half of `mkdir`."""
     def mkdir_batch(
         self, requests: Sequence[_request.Mkdir], /
-    ) -> Sequence[Outcome[_reply.Made, _request.Mkdir]] | None:
+    ) -> Sequence[Outcome[_reply.Mkdir, _request.Mkdir]] | None:
         """`mkdir` for all requests that wait: one outcome each, or None when all pass."""
     def mkdir_reply_batch(
-        self, requests: Sequence[_request.Mkdir], replies: Sequence[_reply.Made | Failure], /
-    ) -> Sequence[Verdict[_reply.Made]] | None:
+        self, requests: Sequence[_request.Mkdir], replies: Sequence[_reply.Mkdir | Failure], /
+    ) -> Sequence[Verdict[_reply.Mkdir]] | None:
         """The reply half of `mkdir` for all replies that wait."""
-    def unlink(self, ctx: Context, loc: Loc, flags: int, xdata: Dict, /) -> Answer[_reply.Removed, _request.Unlink]:
+    def unlink(self, ctx: Context, loc: Loc, flags: int, xdata: Dict, /) -> Answer[_reply.Unlink, _request.Unlink]:
         """Removes a name of a non-directory.
 
-        Number 5, changes the volume; replies with `kiln.reply.Removed`.
+        Number 5, changes the volume; replies with `kiln.reply.Unlink`.
         """
-    def unlink_reply(self, ctx: Context, reply: _reply.Removed | Failure, /) -> Verdict[_reply.Removed]:
+    def unlink_reply(self, ctx: Context, reply: _reply.Unlink | Failure, /) -> Verdict[_reply.Unlink]:
         """The reply half of `unlink`."""
     def unlink_batch(
         self, requests: Sequence[_request.Unlink], /
-    ) -> Sequence[Outcome[_reply.Removed, _request.Unlink]] | None:
+    ) -> Sequence[Outcome[_reply.Unlink, _request.Unlink]] | None:
         """`unlink` for all requests that wait: one outcome each, or None when all pass."""
     def unlink_reply_batch(
-        self, requests: Sequence[_request.Unlink], replies: Sequence[_reply.Removed | Failure], /
-    ) -> Sequence[Verdict[_reply.Removed]] | None:
+        self, requests: Sequence[_request.Unlink], replies: Sequence[_reply.Unlink | Failure], /
+    ) -> Sequence[Verdict[_reply.Unlink]] | None:
         """The reply half of `unlink` for all replies that wait."""
-    def rmdir(self, ctx: Context, loc: Loc, flags: int, xdata: Dict, /) -> Answer[_reply.Removed, _request.Rmdir]:
+    def rmdir(self, ctx: Context, loc: Loc, flags: int, xdata: Dict, /) -> Answer[_reply.Rmdir, _request.Rmdir]:
         """Removes a directory; with flag bit 0 its contents too.
 
-        Number 6, changes the volume; replies with `kiln.reply.Removed`.
+        Number 6, changes the volume; replies with `kiln.reply.Rmdir`.
         """
-    def rmdir_reply(self, ctx: Context, reply: _reply.Removed | Failure, /) -> Verdict[_reply.Removed]:
+    def rmdir_reply(self, ctx: Context, reply: _reply.Rmdir | Failure, /) -> Verdict[_reply.Rmdir]:
         """The reply half of `rmdir`."""
     def rmdir_batch(
         self, requests: Sequence[_request.Rmdir], /
-    ) -> Sequence[Outcome[_reply.Removed, _request.Rmdir]] | None:
+    ) -> Sequence[Outcome[_reply.Rmdir, _request.Rmdir]] | None:
         """`rmdir` for all requests that wait: one outcome each, or None when all pass."""
     def rmdir_reply_batch(
-        self, requests: Sequence[_request.Rmdir], replies: Sequence[_reply.Removed | Failure], /
-    ) -> Sequence[Verdict[_reply.Removed]] | None:
+        self, requests: Sequence[_request.Rmdir], replies: Sequence[_reply.Rmdir | Failure], /
+    ) -> Sequence[Verdict[_reply.Rmdir]] | None:
         """The reply half of `rmdir` for all replies that wait."""
-    def symlink(self, ctx: Context, target: bytes, loc: Loc, umask: int, xdata: Dict, /) -> Answer[_reply.Made, _request.Symlink]:
+    def symlink(self, ctx: Context, target: bytes, loc: Loc, umask: int, xdata: Dict, /) -> Answer[_reply.Symlink, _request.Symlink]:
         """Makes a symbolic link.
 
-        Number 7, changes the volume; replies with `kiln.reply.Made`.
+        Number 7, changes the volume; replies with `kiln.reply.Symlink`.
         """
-    def symlink_reply(self, ctx: Context, reply: _reply.Made | Failure, /) -> Verdict[_reply.Made]:
+    def symlink_reply(self, ctx: Context, reply: _reply.Symlink | Failure, /) -> Verdict[_reply.Symlink]:
         """The reply half of `symlink`."""
     def symlink_batch(
         self, requests: Sequence[_request.Symlink], /
-    ) -> Sequence[Outcome[_reply.Made, _request.Symlink]] | None:
+    ) -> Sequence[Outcome[_reply.Symlink, _request.Symlink]] | None:
         """`symlink` for all requests that wait: one outcome each, or None when all pass."""
     def symlink_reply_batch(
-        self, requests: Sequence[_request.Symlink], replies: Sequence[_reply.Made | Failure], /
-    ) -> Sequence[Verdict[_reply.Made]] | None:
+        self, requests: Sequence[_request.Symlink], replies: Sequence[_reply.Symlink | Failure], /
+    ) -> Sequence[Verdict[_reply.Symlink]] | None:
         """The reply half of `symlink` for all replies that wait."""
-    def rename(self, ctx: Context, old: Loc, new: Loc, flags: int, xdata: Dict, /) -> Answer[_reply.Renamed, _request.Rename]:
+    def rename(self, ctx: Context, old: Loc, new: Loc, flags: int, xdata: Dict, /) -> Answer[_reply.Rename, _request.Rename]:
         """Moves a name; `flags` are the kernel's `RENAME_*`.
 
-        Number 8, changes the volume; replies with `kiln.reply.Renamed`.
+        Number 8, changes the volume; replies with `kiln.reply.Rename`.
         """
-    def rename_reply(self, ctx: Context, reply: _reply.Renamed | Failure, /) -> Verdict[_reply.Renamed]:
+    def rename_reply(self, ctx: Context, reply: _reply.Rename | Failure, /) -> Verdict[_reply.Rename]:
         """The reply half of `rename`."""
     def rename_batch(
         self, requests: Sequence[_request.Rename], /
-    ) -> Sequence[Outcome[_reply.Renamed, _request.Rename]] | None:
+    ) -> Sequence[Outcome[_reply.Rename, _request.Rename]] | None:
         """`rename` for all requests that wait: one outcome each, or None when all pass."""
     def rename_reply_batch(
-        self, requests: Sequence[_request.Rename], replies: Sequence[_reply.Renamed | Failure], /
-    ) -> Sequence[Verdict[_reply.Renamed]] | None:
+        self, requests: Sequence[_request.Rename], replies: Sequence[_reply.Rename | Failure], /
+    ) -> Sequence[Verdict[_reply.Rename]] | None:
         """The reply half of `rename` for all replies that wait."""
-    def link(self, ctx: Context, old: Loc, new: Loc, xdata: Dict, /) -> Answer[_reply.Made, _request.Link]:
+    def link(self, ctx: Context, old: Loc, new: Loc, xdata: Dict, /) -> Answer[_reply.Link, _request.Link]:
         """Gives the object `old` one more name.
 
-        Number 9, changes the volume; replies with `kiln.reply.Made`.
+        Number 9, changes the volume; replies with `kiln.reply.Link`.
         """
-    def link_reply(self, ctx: Context, reply: _reply.Made | Failure, /) -> Verdict[_reply.Made]:
+    def link_reply(self, ctx: Context, reply: _reply.Link | Failure, /) -> Verdict[_reply.Link]:
         """The reply half of `link`."""
     def link_batch(
         self, requests: Sequence[_request.Link], /
-    ) -> Sequence[Outcome[_reply.Made, _request.Link]] | None:
+    ) -> Sequence[Outcome[_reply.Link, _request.Link]] | None:
         """`link` for all requests that wait: one outcome each, or None when all pass."""
     def link_reply_batch(
-        self, requests: Sequence[_request.Link], replies: Sequence[_reply.Made | Failure], /
-    ) -> Sequence[Verdict[_reply.Made]] | None:
+        self, requests: Sequence[_request.Link], replies: Sequence[_reply.Link | Failure], /
+    ) -> Sequence[Verdict[_reply.Link]] | None:
         """The reply half of `link` for all replies that wait."""
-    def truncate(self, ctx: Context, loc: Loc, offset: int, xdata: Dict, /) -> Answer[_reply.Changed, _request.Truncate]:
+    def truncate(self, ctx: Context, loc: Loc, offset: int, xdata: Dict, /) -> Answer[_reply.Truncate, _request.Truncate]:
         """Sets the length of a file.
 
-        Number 10, changes the volume; replies with `kiln.reply.Changed`.
+        Number 10, changes the volume; replies with `kiln.reply.Truncate`.
         """
-    def truncate_reply(self, ctx: Context, reply: _reply.Changed | Failure, /) -> Verdict[_reply.Changed]:
+    def truncate_reply(self, ctx: Context, reply: _reply.Truncate | Failure, /) -> Verdict[_reply.Truncate]:
         """The reply half of `truncate`."""
     def truncate_batch(
         self, requests: Sequence[_request.Truncate], /
-    ) -> Sequence[Outcome[_reply.Changed, _request.Truncate]] | None:
+    ) -> Sequence[Outcome[_reply.Truncate, _request.Truncate]] | None:
         """`truncate` for all requests that wait: one outcome each, or None when all pass."""
     def truncate_reply_batch(
-        self, requests: Sequence[_request.Truncate], replies: Sequence[_reply.Changed | Failure], /
-    ) -> Sequence[Verdict[_reply.Changed]] | None:
+        self, requests: Sequence[_request.Truncate], replies: Sequence[_reply.Truncate | Failure], /
+    ) -> Sequence[Verdict[_reply.Truncate]] | None:
         """The reply half of `truncate` for all replies that wait."""
-    def open(self, ctx: Context, loc: Loc, flags: int, fd: Fd, xdata: Dict, /) -> Answer[_reply.Done, _request.Open]:
+    def open(self, ctx: Context, loc: Loc, flags: int, fd: Fd, xdata: Dict, /) -> Answer[_reply.Open, _request.Open]:
         """Opens a file; `flags` are `O_*`.
 
-        Number 11, opens; replies with `kiln.reply.Done`.
+        Number 11, opens; replies with `kiln.reply.Open`.
         """
-    def open_reply(self, ctx: Context, reply: _reply.Done | Failure, /) -> Verdict[_reply.Done]:
+    def open_reply(self, ctx: Context, reply: _reply.Open | Failure, /) -> Verdict[_reply.Open]:
         """The reply half of `open`."""
     def open_batch(
         self, requests: Sequence[_request.Open], /
-    ) -> Sequence[Outcome[_reply.Done, _request.Open]] | None:
+    ) -> Sequence[Outcome[_reply.Open, _request.Open]] | None:
         """`open` for all requests that wait: one outcome each, or None when all pass."""
     def open_reply_batch(
-        self, requests: Sequence[_request.Open], replies: Sequence[_reply.Done | Failure], /
-    ) -> Sequence[Verdict[_reply.Done]] | None:
+        self, requests: Sequence[_request.Open], replies: Sequence[_reply.Open | Failure], /
+    ) -> Sequence[Verdict[_reply.Open]] | None:
         """The reply half of `open` for all replies that wait."""
-    def readv(self, ctx: Context, fd: Fd, size: int, offset: int, flags: int, xdata: Dict, /) -> Answer[_reply.Read, _request.Readv]:
+    def readv(self, ctx: Context, fd: Fd, size: int, offset: int, flags: int, xdata: Dict, /) -> Answer[_reply.Readv, _request.Readv]:
         """Reads up to `size` bytes.
 
-        Number 12, changes nothing; replies with `kiln.reply.Read`.
+        Number 12, changes nothing; replies with `kiln.reply.Readv`.
         """
-    def readv_reply(self, ctx: Context, reply: _reply.Read | Failure, /) -> Verdict[_reply.Read]:
+    def readv_reply(self, ctx: Context, reply: _reply.Readv | Failure, /) -> Verdict[_reply.Readv]:
         """The reply half of `readv`."""
     def readv_batch(
         self, requests: Sequence[_request.Readv], /
-    ) -> Sequence[Outcome[_reply.Read, _request.Readv]] | None:
+    ) -> Sequence[Outcome[_reply.Readv, _request.Readv]] | None:
         """`readv` for all requests that wait: one outcome each, or None when all pass."""
     def readv_reply_batch(
-        self, requests: Sequence[_request.Readv], replies: Sequence[_reply.Read | Failure], /
-    ) -> Sequence[Verdict[_reply.Read]] | None:
+        self, requests: Sequence[_request.Readv], replies: Sequence[_reply.Readv | Failure], /
+    ) -> Sequence[Verdict[_reply.Readv]] | None:
         """The reply half of `readv` for all replies that wait."""
-    def writev(self, ctx: Context, fd: Fd, data: memoryview, offset: int, flags: int, xdata: Dict, /) -> Answer[_reply.Written, _request.Writev]:
+    def writev(self, ctx: Context, fd: Fd, data: memoryview, offset: int, flags: int, xdata: Dict, /) -> Answer[_reply.Writev, _request.Writev]:
         """Writes `data`.
 
-        Number 13, changes the volume; replies with `kiln.reply.Written`.
+        Number 13, changes the volume; replies with `kiln.reply.Writev`.
         """
-    def writev_reply(self, ctx: Context, reply: _reply.Written | Failure, /) -> Verdict[_reply.Written]:
+    def writev_reply(self, ctx: Context, reply: _reply.Writev | Failure, /) -> Verdict[_reply.Writev]:
         """The reply half of `writev`."""
     def writev_batch(
         self, requests: Sequence[_request.Writev], /
-    ) -> Sequence[Outcome[_reply.Written, _request.Writev]] | None:
+    ) -> Sequence[Outcome[_reply.Writev, _request.Writev]] | None:
         """`writev` for all requests that wait: one outcome each, or None when all pass."""
     def writev_reply_batch(
-        self, requests: Sequence[_request.Writev], replies: Sequence[_reply.Written | Failure], /
-    ) -> Sequence[Verdict[_reply.Written]] | None:
+        self, requests: Sequence[_request.Writev], replies: Sequence[_reply.Writev | Failure], /
+    ) -> Sequence[Verdict[_reply.Writev]] | None:
         """The reply half of `writev` for all replies that wait."""
     def statfs(self, ctx: Context, loc: Loc, xdata: Dict, /) -> Answer[_reply.Statfs, _request.Statfs]:
         """Space and inodes of the volume.
@@ -344,170 +290,170 @@ class Translator:
         self, requests: Sequence[_request.Statfs], replies: Sequence[_reply.Statfs | Failure], /
     ) -> Sequence[Verdict[_reply.Statfs]] | None:
         """The reply half of `statfs` for all replies that wait."""
-    def flush(self, ctx: Context, fd: Fd, xdata: Dict, /) -> Answer[_reply.Done, _request.Flush]:
+    def flush(self, ctx: Context, fd: Fd, xdata: Dict, /) -> Answer[_reply.Flush, _request.Flush]:
         """A descriptor is being closed by one of its holders: its locks go.
 
-        Number 15, changes nothing; replies with `kiln.reply.Done`.
+        Number 15, changes nothing; replies with `kiln.reply.Flush`.
         """
-    def flush_reply(self, ctx: Context, reply: _reply.Done | Failure, /) -> Verdict[_reply.Done]:
+    def flush_reply(self, ctx: Context, reply: _reply.Flush | Failure, /) -> Verdict[_reply.Flush]:
         """The reply half of `flush`."""
     def flush_batch(
         self, requests: Sequence[_request.Flush], /
-    ) -> Sequence[Outcome[_reply.Done, _request.Flush]] | None:
+    ) -> Sequence[Outcome[_reply.Flush, _request.Flush]] | None:
         """`flush` for all requests that wait: one outcome each, or None when all pass."""
     def flush_reply_batch(
-        self, requests: Sequence[_request.Flush], replies: Sequence[_reply.Done | Failure], /
-    ) -> Sequence[Verdict[_reply.Done]] | None:
+        self, requests: Sequence[_request.Flush], replies: Sequence[_reply.Flush | Failure], /
+    ) -> Sequence[Verdict[_reply.Flush]] | None:
         """The reply half of `flush` for all replies that wait."""
-    def fsync(self, ctx: Context, fd: Fd, data_only: bool, xdata: Dict, /) -> Answer[_reply.Changed, _request.Fsync]:
+    def fsync(self, ctx: Context, fd: Fd, data_only: bool, xdata: Dict, /) -> Answer[_reply.Fsync, _request.Fsync]:
         """Data (and metadata, unless `data_only`) to stable storage.
 
-        Number 16, changes nothing; replies with `kiln.reply.Changed`.
+        Number 16, changes nothing; replies with `kiln.reply.Fsync`.
         """
-    def fsync_reply(self, ctx: Context, reply: _reply.Changed | Failure, /) -> Verdict[_reply.Changed]:
+    def fsync_reply(self, ctx: Context, reply: _reply.Fsync | Failure, /) -> Verdict[_reply.Fsync]:
         """The reply half of `fsync`."""
     def fsync_batch(
         self, requests: Sequence[_request.Fsync], /
-    ) -> Sequence[Outcome[_reply.Changed, _request.Fsync]] | None:
+    ) -> Sequence[Outcome[_reply.Fsync, _request.Fsync]] | None:
         """`fsync` for all requests that wait: one outcome each, or None when all pass."""
     def fsync_reply_batch(
-        self, requests: Sequence[_request.Fsync], replies: Sequence[_reply.Changed | Failure], /
-    ) -> Sequence[Verdict[_reply.Changed]] | None:
+        self, requests: Sequence[_request.Fsync], replies: Sequence[_reply.Fsync | Failure], /
+    ) -> Sequence[Verdict[_reply.Fsync]] | None:
         """The reply half of `fsync` for all replies that wait."""
-    def setxattr(self, ctx: Context, loc: Loc, dict: Dict, flags: int, xdata: Dict, /) -> Answer[_reply.Done, _request.Setxattr]:
+    def setxattr(self, ctx: Context, loc: Loc, dict: Dict, flags: int, xdata: Dict, /) -> Answer[_reply.Setxattr, _request.Setxattr]:
         """Sets extended attributes.
 
-        Number 17, changes the volume; replies with `kiln.reply.Done`.
+        Number 17, changes the volume; replies with `kiln.reply.Setxattr`.
         """
-    def setxattr_reply(self, ctx: Context, reply: _reply.Done | Failure, /) -> Verdict[_reply.Done]:
+    def setxattr_reply(self, ctx: Context, reply: _reply.Setxattr | Failure, /) -> Verdict[_reply.Setxattr]:
         """The reply half of `setxattr`."""
     def setxattr_batch(
         self, requests: Sequence[_request.Setxattr], /
-    ) -> Sequence[Outcome[_reply.Done, _request.Setxattr]] | None:
+    ) -> Sequence[Outcome[_reply.Setxattr, _request.Setxattr]] | None:
         """`setxattr` for all requests that wait: one outcome each, or None when all pass."""
     def setxattr_reply_batch(
-        self, requests: Sequence[_request.Setxattr], replies: Sequence[_reply.Done | Failure], /
-    ) -> Sequence[Verdict[_reply.Done]] | None:
+        self, requests: Sequence[_request.Setxattr], replies: Sequence[_reply.Setxattr | Failure], /
+    ) -> Sequence[Verdict[_reply.Setxattr]] | None:
         """The reply half of `setxattr` for all replies that wait."""
-    def getxattr(self, ctx: Context, loc: Loc, name: bytes | None, xdata: Dict, /) -> Answer[_reply.Xattrs, _request.Getxattr]:
+    def getxattr(self, ctx: Context, loc: Loc, name: bytes | None, xdata: Dict, /) -> Answer[_reply.Getxattr, _request.Getxattr]:
         """One extended attribute, or all without a name.
 
-        Number 18, changes nothing; replies with `kiln.reply.Xattrs`.
+        Number 18, changes nothing; replies with `kiln.reply.Getxattr`.
         """
-    def getxattr_reply(self, ctx: Context, reply: _reply.Xattrs | Failure, /) -> Verdict[_reply.Xattrs]:
+    def getxattr_reply(self, ctx: Context, reply: _reply.Getxattr | Failure, /) -> Verdict[_reply.Getxattr]:
         """The reply half of `getxattr`."""
     def getxattr_batch(
         self, requests: Sequence[_request.Getxattr], /
-    ) -> Sequence[Outcome[_reply.Xattrs, _request.Getxattr]] | None:
+    ) -> Sequence[Outcome[_reply.Getxattr, _request.Getxattr]] | None:
         """`getxattr` for all requests that wait: one outcome each, or None when all pass."""
     def getxattr_reply_batch(
-        self, requests: Sequence[_request.Getxattr], replies: Sequence[_reply.Xattrs | Failure], /
-    ) -> Sequence[Verdict[_reply.Xattrs]] | None:
+        self, requests: Sequence[_request.Getxattr], replies: Sequence[_reply.Getxattr | Failure], /
+    ) -> Sequence[Verdict[_reply.Getxattr]] | None:
         """The reply half of `getxattr` for all replies that wait."""
-    def removexattr(self, ctx: Context, loc: Loc, name: bytes, xdata: Dict, /) -> Answer[_reply.Done, _request.Removexattr]:
+    def removexattr(self, ctx: Context, loc: Loc, name: bytes, xdata: Dict, /) -> Answer[_reply.Removexattr, _request.Removexattr]:
         """Removes an extended attribute.
 
-        Number 19, changes the volume; replies with `kiln.reply.Done`.
+        Number 19, changes the volume; replies with `kiln.reply.Removexattr`.
         """
-    def removexattr_reply(self, ctx: Context, reply: _reply.Done | Failure, /) -> Verdict[_reply.Done]:
+    def removexattr_reply(self, ctx: Context, reply: _reply.Removexattr | Failure, /) -> Verdict[_reply.Removexattr]:
         """The reply half of `removexattr`."""
     def removexattr_batch(
         self, requests: Sequence[_request.Removexattr], /
-    ) -> Sequence[Outcome[_reply.Done, _request.Removexattr]] | None:
+    ) -> Sequence[Outcome[_reply.Removexattr, _request.Removexattr]] | None:
         """`removexattr` for all requests that wait: one outcome each, or None when all pass."""
     def removexattr_reply_batch(
-        self, requests: Sequence[_request.Removexattr], replies: Sequence[_reply.Done | Failure], /
-    ) -> Sequence[Verdict[_reply.Done]] | None:
+        self, requests: Sequence[_request.Removexattr], replies: Sequence[_reply.Removexattr | Failure], /
+    ) -> Sequence[Verdict[_reply.Removexattr]] | None:
         """The reply half of `removexattr` for all replies that wait."""
-    def opendir(self, ctx: Context, loc: Loc, fd: Fd, xdata: Dict, /) -> Answer[_reply.Done, _request.Opendir]:
+    def opendir(self, ctx: Context, loc: Loc, fd: Fd, xdata: Dict, /) -> Answer[_reply.Opendir, _request.Opendir]:
         """Opens a directory.
 
-        Number 20, changes nothing; replies with `kiln.reply.Done`.
+        Number 20, changes nothing; replies with `kiln.reply.Opendir`.
         """
-    def opendir_reply(self, ctx: Context, reply: _reply.Done | Failure, /) -> Verdict[_reply.Done]:
+    def opendir_reply(self, ctx: Context, reply: _reply.Opendir | Failure, /) -> Verdict[_reply.Opendir]:
         """The reply half of `opendir`."""
     def opendir_batch(
         self, requests: Sequence[_request.Opendir], /
-    ) -> Sequence[Outcome[_reply.Done, _request.Opendir]] | None:
+    ) -> Sequence[Outcome[_reply.Opendir, _request.Opendir]] | None:
         """`opendir` for all requests that wait: one outcome each, or None when all pass."""
     def opendir_reply_batch(
-        self, requests: Sequence[_request.Opendir], replies: Sequence[_reply.Done | Failure], /
-    ) -> Sequence[Verdict[_reply.Done]] | None:
+        self, requests: Sequence[_request.Opendir], replies: Sequence[_reply.Opendir | Failure], /
+    ) -> Sequence[Verdict[_reply.Opendir]] | None:
         """The reply half of `opendir` for all replies that wait."""
-    def fsyncdir(self, ctx: Context, fd: Fd, data_only: bool, xdata: Dict, /) -> Answer[_reply.Done, _request.Fsyncdir]:
+    def fsyncdir(self, ctx: Context, fd: Fd, data_only: bool, xdata: Dict, /) -> Answer[_reply.Fsyncdir, _request.Fsyncdir]:
         """Entries of a directory to stable storage.
 
-        Number 21, changes nothing; replies with `kiln.reply.Done`.
+        Number 21, changes nothing; replies with `kiln.reply.Fsyncdir`.
         """
-    def fsyncdir_reply(self, ctx: Context, reply: _reply.Done | Failure, /) -> Verdict[_reply.Done]:
+    def fsyncdir_reply(self, ctx: Context, reply: _reply.Fsyncdir | Failure, /) -> Verdict[_reply.Fsyncdir]:
         """The reply half of `fsyncdir`."""
     def fsyncdir_batch(
         self, requests: Sequence[_request.Fsyncdir], /
-    ) -> Sequence[Outcome[_reply.Done, _request.Fsyncdir]] | None:
+    ) -> Sequence[Outcome[_reply.Fsyncdir, _request.Fsyncdir]] | None:
         """`fsyncdir` for all requests that wait: one outcome each, or None when all pass."""
     def fsyncdir_reply_batch(
-        self, requests: Sequence[_request.Fsyncdir], replies: Sequence[_reply.Done | Failure], /
-    ) -> Sequence[Verdict[_reply.Done]] | None:
+        self, requests: Sequence[_request.Fsyncdir], replies: Sequence[_reply.Fsyncdir | Failure], /
+    ) -> Sequence[Verdict[_reply.Fsyncdir]] | None:
         """The reply half of `fsyncdir` for all replies that wait."""
-    def access(self, ctx: Context, loc: Loc, mask: int, xdata: Dict, /) -> Answer[_reply.Done, _request.Access]:
+    def access(self, ctx: Context, loc: Loc, mask: int, xdata: Dict, /) -> Answer[_reply.Access, _request.Access]:
         """Whether the caller may; `mask` is `R_OK | W_OK | X_OK`.
 
-        Number 22, changes nothing; replies with `kiln.reply.Done`.
+        Number 22, changes nothing; replies with `kiln.reply.Access`.
         """
-    def access_reply(self, ctx: Context, reply: _reply.Done | Failure, /) -> Verdict[_reply.Done]:
+    def access_reply(self, ctx: Context, reply: _reply.Access | Failure, /) -> Verdict[_reply.Access]:
         """The reply half of `access`."""
     def access_batch(
         self, requests: Sequence[_request.Access], /
-    ) -> Sequence[Outcome[_reply.Done, _request.Access]] | None:
+    ) -> Sequence[Outcome[_reply.Access, _request.Access]] | None:
         """`access` for all requests that wait: one outcome each, or None when all pass."""
     def access_reply_batch(
-        self, requests: Sequence[_request.Access], replies: Sequence[_reply.Done | Failure], /
-    ) -> Sequence[Verdict[_reply.Done]] | None:
+        self, requests: Sequence[_request.Access], replies: Sequence[_reply.Access | Failure], /
+    ) -> Sequence[Verdict[_reply.Access]] | None:
         """The reply half of `access` for all replies that wait."""
-    def create(self, ctx: Context, loc: Loc, flags: int, mode: int, umask: int, fd: Fd, xdata: Dict, /) -> Answer[_reply.Made, _request.Create]:
+    def create(self, ctx: Context, loc: Loc, flags: int, mode: int, umask: int, fd: Fd, xdata: Dict, /) -> Answer[_reply.Create, _request.Create]:
         """Makes (or, without `O_EXCL`, opens) a regular file.
 
-        Number 23, changes the volume; replies with `kiln.reply.Made`.
+        Number 23, changes the volume; replies with `kiln.reply.Create`.
         """
-    def create_reply(self, ctx: Context, reply: _reply.Made | Failure, /) -> Verdict[_reply.Made]:
+    def create_reply(self, ctx: Context, reply: _reply.Create | Failure, /) -> Verdict[_reply.Create]:
         """The reply half of `create`."""
     def create_batch(
         self, requests: Sequence[_request.Create], /
-    ) -> Sequence[Outcome[_reply.Made, _request.Create]] | None:
+    ) -> Sequence[Outcome[_reply.Create, _request.Create]] | None:
         """`create` for all requests that wait: one outcome each, or None when all pass."""
     def create_reply_batch(
-        self, requests: Sequence[_request.Create], replies: Sequence[_reply.Made | Failure], /
-    ) -> Sequence[Verdict[_reply.Made]] | None:
+        self, requests: Sequence[_request.Create], replies: Sequence[_reply.Create | Failure], /
+    ) -> Sequence[Verdict[_reply.Create]] | None:
         """The reply half of `create` for all replies that wait."""
-    def ftruncate(self, ctx: Context, fd: Fd, offset: int, xdata: Dict, /) -> Answer[_reply.Changed, _request.Ftruncate]:
+    def ftruncate(self, ctx: Context, fd: Fd, offset: int, xdata: Dict, /) -> Answer[_reply.Ftruncate, _request.Ftruncate]:
         """Sets the length of an open file.
 
-        Number 24, changes the volume; replies with `kiln.reply.Changed`.
+        Number 24, changes the volume; replies with `kiln.reply.Ftruncate`.
         """
-    def ftruncate_reply(self, ctx: Context, reply: _reply.Changed | Failure, /) -> Verdict[_reply.Changed]:
+    def ftruncate_reply(self, ctx: Context, reply: _reply.Ftruncate | Failure, /) -> Verdict[_reply.Ftruncate]:
         """The reply half of `ftruncate`."""
     def ftruncate_batch(
         self, requests: Sequence[_request.Ftruncate], /
-    ) -> Sequence[Outcome[_reply.Changed, _request.Ftruncate]] | None:
+    ) -> Sequence[Outcome[_reply.Ftruncate, _request.Ftruncate]] | None:
         """`ftruncate` for all requests that wait: one outcome each, or None when all pass."""
     def ftruncate_reply_batch(
-        self, requests: Sequence[_request.Ftruncate], replies: Sequence[_reply.Changed | Failure], /
-    ) -> Sequence[Verdict[_reply.Changed]] | None:
+        self, requests: Sequence[_request.Ftruncate], replies: Sequence[_reply.Ftruncate | Failure], /
+    ) -> Sequence[Verdict[_reply.Ftruncate]] | None:
         """The reply half of `ftruncate` for all replies that wait."""
-    def fstat(self, ctx: Context, fd: Fd, xdata: Dict, /) -> Answer[_reply.Attr, _request.Fstat]:
+    def fstat(self, ctx: Context, fd: Fd, xdata: Dict, /) -> Answer[_reply.Fstat, _request.Fstat]:
         """Attributes of an open object.
 
-        Number 25, changes nothing; replies with `kiln.reply.Attr`.
+        Number 25, changes nothing; replies with `kiln.reply.Fstat`.
         """
-    def fstat_reply(self, ctx: Context, reply: _reply.Attr | Failure, /) -> Verdict[_reply.Attr]:
+    def fstat_reply(self, ctx: Context, reply: _reply.Fstat | Failure, /) -> Verdict[_reply.Fstat]:
         """The reply half of `fstat`."""
     def fstat_batch(
         self, requests: Sequence[_request.Fstat], /
-    ) -> Sequence[Outcome[_reply.Attr, _request.Fstat]] | None:
+    ) -> Sequence[Outcome[_reply.Fstat, _request.Fstat]] | None:
         """`fstat` for all requests that wait: one outcome each, or None when all pass."""
     def fstat_reply_batch(
-        self, requests: Sequence[_request.Fstat], replies: Sequence[_reply.Attr | Failure], /
-    ) -> Sequence[Verdict[_reply.Attr]] | None:
+        self, requests: Sequence[_request.Fstat], replies: Sequence[_reply.Fstat | Failure], /
+    ) -> Sequence[Verdict[_reply.Fstat]] | None:
         """The reply half of `fstat` for all replies that wait."""
     def lk(self, ctx: Context, fd: Fd, cmd: LkCmd, flock: Flock, xdata: Dict, /) -> Answer[_reply.Lk, _request.Lk]:
         """POSIX and flock locks.
@@ -539,140 +485,140 @@ class Translator:
         self, requests: Sequence[_request.Lookup], replies: Sequence[_reply.Lookup | Failure], /
     ) -> Sequence[Verdict[_reply.Lookup]] | None:
         """The reply half of `lookup` for all replies that wait."""
-    def readdir(self, ctx: Context, fd: Fd, size: int, offset: int, xdata: Dict, /) -> Answer[_reply.Entries, _request.Readdir]:
+    def readdir(self, ctx: Context, fd: Fd, size: int, offset: int, xdata: Dict, /) -> Answer[_reply.Readdir, _request.Readdir]:
         """Entries of a directory.
 
-        Number 28, changes nothing; replies with `kiln.reply.Entries`.
+        Number 28, changes nothing; replies with `kiln.reply.Readdir`.
         """
-    def readdir_reply(self, ctx: Context, reply: _reply.Entries | Failure, /) -> Verdict[_reply.Entries]:
+    def readdir_reply(self, ctx: Context, reply: _reply.Readdir | Failure, /) -> Verdict[_reply.Readdir]:
         """The reply half of `readdir`."""
     def readdir_batch(
         self, requests: Sequence[_request.Readdir], /
-    ) -> Sequence[Outcome[_reply.Entries, _request.Readdir]] | None:
+    ) -> Sequence[Outcome[_reply.Readdir, _request.Readdir]] | None:
         """`readdir` for all requests that wait: one outcome each, or None when all pass."""
     def readdir_reply_batch(
-        self, requests: Sequence[_request.Readdir], replies: Sequence[_reply.Entries | Failure], /
-    ) -> Sequence[Verdict[_reply.Entries]] | None:
+        self, requests: Sequence[_request.Readdir], replies: Sequence[_reply.Readdir | Failure], /
+    ) -> Sequence[Verdict[_reply.Readdir]] | None:
         """The reply half of `readdir` for all replies that wait."""
-    def inodelk(self, ctx: Context, loc: Loc, domain: str, cmd: LkCmd, flock: Flock, xdata: Dict, /) -> Answer[_reply.Done, _request.Inodelk]:
+    def inodelk(self, ctx: Context, loc: Loc, domain: str, cmd: LkCmd, flock: Flock, xdata: Dict, /) -> Answer[_reply.Inodelk, _request.Inodelk]:
         """Internal byte-range lock in a domain.
 
-        Number 29, changes only state in memory; replies with `kiln.reply.Done`.
+        Number 29, changes only state in memory; replies with `kiln.reply.Inodelk`.
         """
-    def inodelk_reply(self, ctx: Context, reply: _reply.Done | Failure, /) -> Verdict[_reply.Done]:
+    def inodelk_reply(self, ctx: Context, reply: _reply.Inodelk | Failure, /) -> Verdict[_reply.Inodelk]:
         """The reply half of `inodelk`."""
     def inodelk_batch(
         self, requests: Sequence[_request.Inodelk], /
-    ) -> Sequence[Outcome[_reply.Done, _request.Inodelk]] | None:
+    ) -> Sequence[Outcome[_reply.Inodelk, _request.Inodelk]] | None:
         """`inodelk` for all requests that wait: one outcome each, or None when all pass."""
     def inodelk_reply_batch(
-        self, requests: Sequence[_request.Inodelk], replies: Sequence[_reply.Done | Failure], /
-    ) -> Sequence[Verdict[_reply.Done]] | None:
+        self, requests: Sequence[_request.Inodelk], replies: Sequence[_reply.Inodelk | Failure], /
+    ) -> Sequence[Verdict[_reply.Inodelk]] | None:
         """The reply half of `inodelk` for all replies that wait."""
-    def finodelk(self, ctx: Context, fd: Fd, domain: str, cmd: LkCmd, flock: Flock, xdata: Dict, /) -> Answer[_reply.Done, _request.Finodelk]:
+    def finodelk(self, ctx: Context, fd: Fd, domain: str, cmd: LkCmd, flock: Flock, xdata: Dict, /) -> Answer[_reply.Finodelk, _request.Finodelk]:
         """The same through a descriptor.
 
-        Number 30, changes only state in memory; replies with `kiln.reply.Done`.
+        Number 30, changes only state in memory; replies with `kiln.reply.Finodelk`.
         """
-    def finodelk_reply(self, ctx: Context, reply: _reply.Done | Failure, /) -> Verdict[_reply.Done]:
+    def finodelk_reply(self, ctx: Context, reply: _reply.Finodelk | Failure, /) -> Verdict[_reply.Finodelk]:
         """The reply half of `finodelk`."""
     def finodelk_batch(
         self, requests: Sequence[_request.Finodelk], /
-    ) -> Sequence[Outcome[_reply.Done, _request.Finodelk]] | None:
+    ) -> Sequence[Outcome[_reply.Finodelk, _request.Finodelk]] | None:
         """`finodelk` for all requests that wait: one outcome each, or None when all pass."""
     def finodelk_reply_batch(
-        self, requests: Sequence[_request.Finodelk], replies: Sequence[_reply.Done | Failure], /
-    ) -> Sequence[Verdict[_reply.Done]] | None:
+        self, requests: Sequence[_request.Finodelk], replies: Sequence[_reply.Finodelk | Failure], /
+    ) -> Sequence[Verdict[_reply.Finodelk]] | None:
         """The reply half of `finodelk` for all replies that wait."""
-    def entrylk(self, ctx: Context, loc: Loc, domain: str, name: bytes | None, cmd: EntrylkCmd, kind: LockType, xdata: Dict, /) -> Answer[_reply.Done, _request.Entrylk]:
+    def entrylk(self, ctx: Context, loc: Loc, domain: str, name: bytes | None, cmd: EntrylkCmd, kind: LockType, xdata: Dict, /) -> Answer[_reply.Entrylk, _request.Entrylk]:
         """Internal lock on a name (or all names) of a directory in a domain.
 
-        Number 31, changes only state in memory; replies with `kiln.reply.Done`.
+        Number 31, changes only state in memory; replies with `kiln.reply.Entrylk`.
         """
-    def entrylk_reply(self, ctx: Context, reply: _reply.Done | Failure, /) -> Verdict[_reply.Done]:
+    def entrylk_reply(self, ctx: Context, reply: _reply.Entrylk | Failure, /) -> Verdict[_reply.Entrylk]:
         """The reply half of `entrylk`."""
     def entrylk_batch(
         self, requests: Sequence[_request.Entrylk], /
-    ) -> Sequence[Outcome[_reply.Done, _request.Entrylk]] | None:
+    ) -> Sequence[Outcome[_reply.Entrylk, _request.Entrylk]] | None:
         """`entrylk` for all requests that wait: one outcome each, or None when all pass."""
     def entrylk_reply_batch(
-        self, requests: Sequence[_request.Entrylk], replies: Sequence[_reply.Done | Failure], /
-    ) -> Sequence[Verdict[_reply.Done]] | None:
+        self, requests: Sequence[_request.Entrylk], replies: Sequence[_reply.Entrylk | Failure], /
+    ) -> Sequence[Verdict[_reply.Entrylk]] | None:
         """The reply half of `entrylk` for all replies that wait."""
-    def fentrylk(self, ctx: Context, fd: Fd, domain: str, name: bytes | None, cmd: EntrylkCmd, kind: LockType, xdata: Dict, /) -> Answer[_reply.Done, _request.Fentrylk]:
+    def fentrylk(self, ctx: Context, fd: Fd, domain: str, name: bytes | None, cmd: EntrylkCmd, kind: LockType, xdata: Dict, /) -> Answer[_reply.Fentrylk, _request.Fentrylk]:
         """The same through a descriptor.
 
-        Number 32, changes only state in memory; replies with `kiln.reply.Done`.
+        Number 32, changes only state in memory; replies with `kiln.reply.Fentrylk`.
         """
-    def fentrylk_reply(self, ctx: Context, reply: _reply.Done | Failure, /) -> Verdict[_reply.Done]:
+    def fentrylk_reply(self, ctx: Context, reply: _reply.Fentrylk | Failure, /) -> Verdict[_reply.Fentrylk]:
         """The reply half of `fentrylk`."""
     def fentrylk_batch(
         self, requests: Sequence[_request.Fentrylk], /
-    ) -> Sequence[Outcome[_reply.Done, _request.Fentrylk]] | None:
+    ) -> Sequence[Outcome[_reply.Fentrylk, _request.Fentrylk]] | None:
         """`fentrylk` for all requests that wait: one outcome each, or None when all pass."""
     def fentrylk_reply_batch(
-        self, requests: Sequence[_request.Fentrylk], replies: Sequence[_reply.Done | Failure], /
-    ) -> Sequence[Verdict[_reply.Done]] | None:
+        self, requests: Sequence[_request.Fentrylk], replies: Sequence[_reply.Fentrylk | Failure], /
+    ) -> Sequence[Verdict[_reply.Fentrylk]] | None:
         """The reply half of `fentrylk` for all replies that wait."""
-    def xattrop(self, ctx: Context, loc: Loc, op: XattropOp, dict: Dict, xdata: Dict, /) -> Answer[_reply.Xattrs, _request.Xattrop]:
+    def xattrop(self, ctx: Context, loc: Loc, op: XattropOp, dict: Dict, xdata: Dict, /) -> Answer[_reply.Xattrop, _request.Xattrop]:
         """Atomic arithmetic on extended attributes.
 
-        Number 33, changes the volume; replies with `kiln.reply.Xattrs`.
+        Number 33, changes the volume; replies with `kiln.reply.Xattrop`.
         """
-    def xattrop_reply(self, ctx: Context, reply: _reply.Xattrs | Failure, /) -> Verdict[_reply.Xattrs]:
+    def xattrop_reply(self, ctx: Context, reply: _reply.Xattrop | Failure, /) -> Verdict[_reply.Xattrop]:
         """The reply half of `xattrop`."""
     def xattrop_batch(
         self, requests: Sequence[_request.Xattrop], /
-    ) -> Sequence[Outcome[_reply.Xattrs, _request.Xattrop]] | None:
+    ) -> Sequence[Outcome[_reply.Xattrop, _request.Xattrop]] | None:
         """`xattrop` for all requests that wait: one outcome each, or None when all pass."""
     def xattrop_reply_batch(
-        self, requests: Sequence[_request.Xattrop], replies: Sequence[_reply.Xattrs | Failure], /
-    ) -> Sequence[Verdict[_reply.Xattrs]] | None:
+        self, requests: Sequence[_request.Xattrop], replies: Sequence[_reply.Xattrop | Failure], /
+    ) -> Sequence[Verdict[_reply.Xattrop]] | None:
         """The reply half of `xattrop` for all replies that wait."""
-    def fxattrop(self, ctx: Context, fd: Fd, op: XattropOp, dict: Dict, xdata: Dict, /) -> Answer[_reply.Xattrs, _request.Fxattrop]:
+    def fxattrop(self, ctx: Context, fd: Fd, op: XattropOp, dict: Dict, xdata: Dict, /) -> Answer[_reply.Fxattrop, _request.Fxattrop]:
         """The same through a descriptor.
 
-        Number 34, changes the volume; replies with `kiln.reply.Xattrs`.
+        Number 34, changes the volume; replies with `kiln.reply.Fxattrop`.
         """
-    def fxattrop_reply(self, ctx: Context, reply: _reply.Xattrs | Failure, /) -> Verdict[_reply.Xattrs]:
+    def fxattrop_reply(self, ctx: Context, reply: _reply.Fxattrop | Failure, /) -> Verdict[_reply.Fxattrop]:
         """The reply half of `fxattrop`."""
     def fxattrop_batch(
         self, requests: Sequence[_request.Fxattrop], /
-    ) -> Sequence[Outcome[_reply.Xattrs, _request.Fxattrop]] | None:
+    ) -> Sequence[Outcome[_reply.Fxattrop, _request.Fxattrop]] | None:
         """`fxattrop` for all requests that wait: one outcome each, or None when all pass."""
     def fxattrop_reply_batch(
-        self, requests: Sequence[_request.Fxattrop], replies: Sequence[_reply.Xattrs | Failure], /
-    ) -> Sequence[Verdict[_reply.Xattrs]] | None:
+        self, requests: Sequence[_request.Fxattrop], replies: Sequence[_reply.Fxattrop | Failure], /
+    ) -> Sequence[Verdict[_reply.Fxattrop]] | None:
         """The reply half of `fxattrop` for all replies that wait."""
-    def fgetxattr(self, ctx: Context, fd: Fd, name: bytes | None, xdata: Dict, /) -> Answer[_reply.Xattrs, _request.Fgetxattr]:
+    def fgetxattr(self, ctx: Context, fd: Fd, name: bytes | None, xdata: Dict, /) -> Answer[_reply.Fgetxattr, _request.Fgetxattr]:
         """Extended attributes of an open object.
 
-        Number 35, changes nothing; replies with `kiln.reply.Xattrs`.
+        Number 35, changes nothing; replies with `kiln.reply.Fgetxattr`.
         """
-    def fgetxattr_reply(self, ctx: Context, reply: _reply.Xattrs | Failure, /) -> Verdict[_reply.Xattrs]:
+    def fgetxattr_reply(self, ctx: Context, reply: _reply.Fgetxattr | Failure, /) -> Verdict[_reply.Fgetxattr]:
         """The reply half of `fgetxattr`."""
     def fgetxattr_batch(
         self, requests: Sequence[_request.Fgetxattr], /
-    ) -> Sequence[Outcome[_reply.Xattrs, _request.Fgetxattr]] | None:
+    ) -> Sequence[Outcome[_reply.Fgetxattr, _request.Fgetxattr]] | None:
         """`fgetxattr` for all requests that wait: one outcome each, or None when all pass."""
     def fgetxattr_reply_batch(
-        self, requests: Sequence[_request.Fgetxattr], replies: Sequence[_reply.Xattrs | Failure], /
-    ) -> Sequence[Verdict[_reply.Xattrs]] | None:
+        self, requests: Sequence[_request.Fgetxattr], replies: Sequence[_reply.Fgetxattr | Failure], /
+    ) -> Sequence[Verdict[_reply.Fgetxattr]] | None:
         """The reply half of `fgetxattr` for all replies that wait."""
-    def fsetxattr(self, ctx: Context, fd: Fd, dict: Dict, flags: int, xdata: Dict, /) -> Answer[_reply.Done, _request.Fsetxattr]:
+    def fsetxattr(self, ctx: Context, fd: Fd, dict: Dict, flags: int, xdata: Dict, /) -> Answer[_reply.Fsetxattr, _request.Fsetxattr]:
         """Sets extended attributes of an open object.
 
-        Number 36, changes the volume; replies with `kiln.reply.Done`.
+        Number 36, changes the volume; replies with `kiln.reply.Fsetxattr`.
         """
-    def fsetxattr_reply(self, ctx: Context, reply: _reply.Done | Failure, /) -> Verdict[_reply.Done]:
+    def fsetxattr_reply(self, ctx: Context, reply: _reply.Fsetxattr | Failure, /) -> Verdict[_reply.Fsetxattr]:
         """The reply half of `fsetxattr`."""
     def fsetxattr_batch(
         self, requests: Sequence[_request.Fsetxattr], /
-    ) -> Sequence[Outcome[_reply.Done, _request.Fsetxattr]] | None:
+    ) -> Sequence[Outcome[_reply.Fsetxattr, _request.Fsetxattr]] | None:
         """`fsetxattr` for all requests that wait: one outcome each, or None when all pass."""
     def fsetxattr_reply_batch(
-        self, requests: Sequence[_request.Fsetxattr], replies: Sequence[_reply.Done | Failure], /
-    ) -> Sequence[Verdict[_reply.Done]] | None:
+        self, requests: Sequence[_request.Fsetxattr], replies: Sequence[_reply.Fsetxattr | Failure], /
+    ) -> Sequence[Verdict[_reply.Fsetxattr]] | None:
         """The reply half of `fsetxattr` for all replies that wait."""
     def rchecksum(self, ctx: Context, fd: Fd, offset: int, len: int, xdata: Dict, /) -> Answer[_reply.Rchecksum, _request.Rchecksum]:
         """Checksums of a block.
@@ -689,125 +635,125 @@ class Translator:
         self, requests: Sequence[_request.Rchecksum], replies: Sequence[_reply.Rchecksum | Failure], /
     ) -> Sequence[Verdict[_reply.Rchecksum]] | None:
         """The reply half of `rchecksum` for all replies that wait."""
-    def setattr(self, ctx: Context, loc: Loc, attr: SetAttr, xdata: Dict, /) -> Answer[_reply.Changed, _request.Setattr]:
+    def setattr(self, ctx: Context, loc: Loc, attr: SetAttr, xdata: Dict, /) -> Answer[_reply.Setattr, _request.Setattr]:
         """Changes mode, owner, times.
 
-        Number 38, changes the volume; replies with `kiln.reply.Changed`.
+        Number 38, changes the volume; replies with `kiln.reply.Setattr`.
         """
-    def setattr_reply(self, ctx: Context, reply: _reply.Changed | Failure, /) -> Verdict[_reply.Changed]:
+    def setattr_reply(self, ctx: Context, reply: _reply.Setattr | Failure, /) -> Verdict[_reply.Setattr]:
         """The reply half of `setattr`."""
     def setattr_batch(
         self, requests: Sequence[_request.Setattr], /
-    ) -> Sequence[Outcome[_reply.Changed, _request.Setattr]] | None:
+    ) -> Sequence[Outcome[_reply.Setattr, _request.Setattr]] | None:
         """`setattr` for all requests that wait: one outcome each, or None when all pass."""
     def setattr_reply_batch(
-        self, requests: Sequence[_request.Setattr], replies: Sequence[_reply.Changed | Failure], /
-    ) -> Sequence[Verdict[_reply.Changed]] | None:
+        self, requests: Sequence[_request.Setattr], replies: Sequence[_reply.Setattr | Failure], /
+    ) -> Sequence[Verdict[_reply.Setattr]] | None:
         """The reply half of `setattr` for all replies that wait."""
-    def fsetattr(self, ctx: Context, fd: Fd, attr: SetAttr, xdata: Dict, /) -> Answer[_reply.Changed, _request.Fsetattr]:
+    def fsetattr(self, ctx: Context, fd: Fd, attr: SetAttr, xdata: Dict, /) -> Answer[_reply.Fsetattr, _request.Fsetattr]:
         """The same through a descriptor.
 
-        Number 39, changes the volume; replies with `kiln.reply.Changed`.
+        Number 39, changes the volume; replies with `kiln.reply.Fsetattr`.
         """
-    def fsetattr_reply(self, ctx: Context, reply: _reply.Changed | Failure, /) -> Verdict[_reply.Changed]:
+    def fsetattr_reply(self, ctx: Context, reply: _reply.Fsetattr | Failure, /) -> Verdict[_reply.Fsetattr]:
         """The reply half of `fsetattr`."""
     def fsetattr_batch(
         self, requests: Sequence[_request.Fsetattr], /
-    ) -> Sequence[Outcome[_reply.Changed, _request.Fsetattr]] | None:
+    ) -> Sequence[Outcome[_reply.Fsetattr, _request.Fsetattr]] | None:
         """`fsetattr` for all requests that wait: one outcome each, or None when all pass."""
     def fsetattr_reply_batch(
-        self, requests: Sequence[_request.Fsetattr], replies: Sequence[_reply.Changed | Failure], /
-    ) -> Sequence[Verdict[_reply.Changed]] | None:
+        self, requests: Sequence[_request.Fsetattr], replies: Sequence[_reply.Fsetattr | Failure], /
+    ) -> Sequence[Verdict[_reply.Fsetattr]] | None:
         """The reply half of `fsetattr` for all replies that wait."""
-    def readdirp(self, ctx: Context, fd: Fd, size: int, offset: int, xdata: Dict, /) -> Answer[_reply.Entries, _request.Readdirp]:
+    def readdirp(self, ctx: Context, fd: Fd, size: int, offset: int, xdata: Dict, /) -> Answer[_reply.Readdirp, _request.Readdirp]:
         """Entries of a directory with their attributes.
 
-        Number 40, changes nothing; replies with `kiln.reply.Entries`.
+        Number 40, changes nothing; replies with `kiln.reply.Readdirp`.
         """
-    def readdirp_reply(self, ctx: Context, reply: _reply.Entries | Failure, /) -> Verdict[_reply.Entries]:
+    def readdirp_reply(self, ctx: Context, reply: _reply.Readdirp | Failure, /) -> Verdict[_reply.Readdirp]:
         """The reply half of `readdirp`."""
     def readdirp_batch(
         self, requests: Sequence[_request.Readdirp], /
-    ) -> Sequence[Outcome[_reply.Entries, _request.Readdirp]] | None:
+    ) -> Sequence[Outcome[_reply.Readdirp, _request.Readdirp]] | None:
         """`readdirp` for all requests that wait: one outcome each, or None when all pass."""
     def readdirp_reply_batch(
-        self, requests: Sequence[_request.Readdirp], replies: Sequence[_reply.Entries | Failure], /
-    ) -> Sequence[Verdict[_reply.Entries]] | None:
+        self, requests: Sequence[_request.Readdirp], replies: Sequence[_reply.Readdirp | Failure], /
+    ) -> Sequence[Verdict[_reply.Readdirp]] | None:
         """The reply half of `readdirp` for all replies that wait."""
-    def fremovexattr(self, ctx: Context, fd: Fd, name: bytes, xdata: Dict, /) -> Answer[_reply.Done, _request.Fremovexattr]:
+    def fremovexattr(self, ctx: Context, fd: Fd, name: bytes, xdata: Dict, /) -> Answer[_reply.Fremovexattr, _request.Fremovexattr]:
         """Removes an extended attribute of an open object.
 
-        Number 45, changes the volume; replies with `kiln.reply.Done`.
+        Number 45, changes the volume; replies with `kiln.reply.Fremovexattr`.
         """
-    def fremovexattr_reply(self, ctx: Context, reply: _reply.Done | Failure, /) -> Verdict[_reply.Done]:
+    def fremovexattr_reply(self, ctx: Context, reply: _reply.Fremovexattr | Failure, /) -> Verdict[_reply.Fremovexattr]:
         """The reply half of `fremovexattr`."""
     def fremovexattr_batch(
         self, requests: Sequence[_request.Fremovexattr], /
-    ) -> Sequence[Outcome[_reply.Done, _request.Fremovexattr]] | None:
+    ) -> Sequence[Outcome[_reply.Fremovexattr, _request.Fremovexattr]] | None:
         """`fremovexattr` for all requests that wait: one outcome each, or None when all pass."""
     def fremovexattr_reply_batch(
-        self, requests: Sequence[_request.Fremovexattr], replies: Sequence[_reply.Done | Failure], /
-    ) -> Sequence[Verdict[_reply.Done]] | None:
+        self, requests: Sequence[_request.Fremovexattr], replies: Sequence[_reply.Fremovexattr | Failure], /
+    ) -> Sequence[Verdict[_reply.Fremovexattr]] | None:
         """The reply half of `fremovexattr` for all replies that wait."""
-    def fallocate(self, ctx: Context, fd: Fd, mode: int, offset: int, len: int, xdata: Dict, /) -> Answer[_reply.Changed, _request.Fallocate]:
+    def fallocate(self, ctx: Context, fd: Fd, mode: int, offset: int, len: int, xdata: Dict, /) -> Answer[_reply.Fallocate, _request.Fallocate]:
         """Reserves space; `mode` bit 0 keeps the size.
 
-        Number 46, changes the volume; replies with `kiln.reply.Changed`.
+        Number 46, changes the volume; replies with `kiln.reply.Fallocate`.
         """
-    def fallocate_reply(self, ctx: Context, reply: _reply.Changed | Failure, /) -> Verdict[_reply.Changed]:
+    def fallocate_reply(self, ctx: Context, reply: _reply.Fallocate | Failure, /) -> Verdict[_reply.Fallocate]:
         """The reply half of `fallocate`."""
     def fallocate_batch(
         self, requests: Sequence[_request.Fallocate], /
-    ) -> Sequence[Outcome[_reply.Changed, _request.Fallocate]] | None:
+    ) -> Sequence[Outcome[_reply.Fallocate, _request.Fallocate]] | None:
         """`fallocate` for all requests that wait: one outcome each, or None when all pass."""
     def fallocate_reply_batch(
-        self, requests: Sequence[_request.Fallocate], replies: Sequence[_reply.Changed | Failure], /
-    ) -> Sequence[Verdict[_reply.Changed]] | None:
+        self, requests: Sequence[_request.Fallocate], replies: Sequence[_reply.Fallocate | Failure], /
+    ) -> Sequence[Verdict[_reply.Fallocate]] | None:
         """The reply half of `fallocate` for all replies that wait."""
-    def discard(self, ctx: Context, fd: Fd, offset: int, len: int, xdata: Dict, /) -> Answer[_reply.Changed, _request.Discard]:
+    def discard(self, ctx: Context, fd: Fd, offset: int, len: int, xdata: Dict, /) -> Answer[_reply.Discard, _request.Discard]:
         """Punches a hole.
 
-        Number 47, changes the volume; replies with `kiln.reply.Changed`.
+        Number 47, changes the volume; replies with `kiln.reply.Discard`.
         """
-    def discard_reply(self, ctx: Context, reply: _reply.Changed | Failure, /) -> Verdict[_reply.Changed]:
+    def discard_reply(self, ctx: Context, reply: _reply.Discard | Failure, /) -> Verdict[_reply.Discard]:
         """The reply half of `discard`."""
     def discard_batch(
         self, requests: Sequence[_request.Discard], /
-    ) -> Sequence[Outcome[_reply.Changed, _request.Discard]] | None:
+    ) -> Sequence[Outcome[_reply.Discard, _request.Discard]] | None:
         """`discard` for all requests that wait: one outcome each, or None when all pass."""
     def discard_reply_batch(
-        self, requests: Sequence[_request.Discard], replies: Sequence[_reply.Changed | Failure], /
-    ) -> Sequence[Verdict[_reply.Changed]] | None:
+        self, requests: Sequence[_request.Discard], replies: Sequence[_reply.Discard | Failure], /
+    ) -> Sequence[Verdict[_reply.Discard]] | None:
         """The reply half of `discard` for all replies that wait."""
-    def zerofill(self, ctx: Context, fd: Fd, offset: int, len: int, xdata: Dict, /) -> Answer[_reply.Changed, _request.Zerofill]:
+    def zerofill(self, ctx: Context, fd: Fd, offset: int, len: int, xdata: Dict, /) -> Answer[_reply.Zerofill, _request.Zerofill]:
         """Makes a range read as zeros.
 
-        Number 48, changes the volume; replies with `kiln.reply.Changed`.
+        Number 48, changes the volume; replies with `kiln.reply.Zerofill`.
         """
-    def zerofill_reply(self, ctx: Context, reply: _reply.Changed | Failure, /) -> Verdict[_reply.Changed]:
+    def zerofill_reply(self, ctx: Context, reply: _reply.Zerofill | Failure, /) -> Verdict[_reply.Zerofill]:
         """The reply half of `zerofill`."""
     def zerofill_batch(
         self, requests: Sequence[_request.Zerofill], /
-    ) -> Sequence[Outcome[_reply.Changed, _request.Zerofill]] | None:
+    ) -> Sequence[Outcome[_reply.Zerofill, _request.Zerofill]] | None:
         """`zerofill` for all requests that wait: one outcome each, or None when all pass."""
     def zerofill_reply_batch(
-        self, requests: Sequence[_request.Zerofill], replies: Sequence[_reply.Changed | Failure], /
-    ) -> Sequence[Verdict[_reply.Changed]] | None:
+        self, requests: Sequence[_request.Zerofill], replies: Sequence[_reply.Zerofill | Failure], /
+    ) -> Sequence[Verdict[_reply.Zerofill]] | None:
         """The reply half of `zerofill` for all replies that wait."""
-    def ipc(self, ctx: Context, op: int, xdata: Dict, /) -> Answer[_reply.Done, _request.Ipc]:
+    def ipc(self, ctx: Context, op: int, xdata: Dict, /) -> Answer[_reply.Ipc, _request.Ipc]:
         """A message to translators.
 
-        Number 49, changes only state in memory; replies with `kiln.reply.Done`.
+        Number 49, changes only state in memory; replies with `kiln.reply.Ipc`.
         """
-    def ipc_reply(self, ctx: Context, reply: _reply.Done | Failure, /) -> Verdict[_reply.Done]:
+    def ipc_reply(self, ctx: Context, reply: _reply.Ipc | Failure, /) -> Verdict[_reply.Ipc]:
         """The reply half of `ipc`."""
     def ipc_batch(
         self, requests: Sequence[_request.Ipc], /
-    ) -> Sequence[Outcome[_reply.Done, _request.Ipc]] | None:
+    ) -> Sequence[Outcome[_reply.Ipc, _request.Ipc]] | None:
         """`ipc` for all requests that wait: one outcome each, or None when all pass."""
     def ipc_reply_batch(
-        self, requests: Sequence[_request.Ipc], replies: Sequence[_reply.Done | Failure], /
-    ) -> Sequence[Verdict[_reply.Done]] | None:
+        self, requests: Sequence[_request.Ipc], replies: Sequence[_reply.Ipc | Failure], /
+    ) -> Sequence[Verdict[_reply.Ipc]] | None:
         """The reply half of `ipc` for all replies that wait."""
     def seek(self, ctx: Context, fd: Fd, offset: int, what: SeekWhat, xdata: Dict, /) -> Answer[_reply.Seek, _request.Seek]:
         """Next data or hole.
@@ -824,110 +770,110 @@ class Translator:
         self, requests: Sequence[_request.Seek], replies: Sequence[_reply.Seek | Failure], /
     ) -> Sequence[Verdict[_reply.Seek]] | None:
         """The reply half of `seek` for all replies that wait."""
-    def lease(self, ctx: Context, loc: Loc, lease: Lease, xdata: Dict, /) -> Answer[_reply.Leased, _request.Lease]:
+    def lease(self, ctx: Context, loc: Loc, lease: Lease, xdata: Dict, /) -> Answer[_reply.Lease, _request.Lease]:
         """Grants, removes or reads a lease.
 
-        Number 51, changes only state in memory; replies with `kiln.reply.Leased`.
+        Number 51, changes only state in memory; replies with `kiln.reply.Lease`.
         """
-    def lease_reply(self, ctx: Context, reply: _reply.Leased | Failure, /) -> Verdict[_reply.Leased]:
+    def lease_reply(self, ctx: Context, reply: _reply.Lease | Failure, /) -> Verdict[_reply.Lease]:
         """The reply half of `lease`."""
     def lease_batch(
         self, requests: Sequence[_request.Lease], /
-    ) -> Sequence[Outcome[_reply.Leased, _request.Lease]] | None:
+    ) -> Sequence[Outcome[_reply.Lease, _request.Lease]] | None:
         """`lease` for all requests that wait: one outcome each, or None when all pass."""
     def lease_reply_batch(
-        self, requests: Sequence[_request.Lease], replies: Sequence[_reply.Leased | Failure], /
-    ) -> Sequence[Verdict[_reply.Leased]] | None:
+        self, requests: Sequence[_request.Lease], replies: Sequence[_reply.Lease | Failure], /
+    ) -> Sequence[Verdict[_reply.Lease]] | None:
         """The reply half of `lease` for all replies that wait."""
-    def getactivelk(self, ctx: Context, loc: Loc, xdata: Dict, /) -> Answer[_reply.ActiveLocks, _request.Getactivelk]:
+    def getactivelk(self, ctx: Context, loc: Loc, xdata: Dict, /) -> Answer[_reply.Getactivelk, _request.Getactivelk]:
         """All locks of a file, for migration.
 
-        Number 53, changes only state in memory; replies with `kiln.reply.ActiveLocks`.
+        Number 53, changes only state in memory; replies with `kiln.reply.Getactivelk`.
         """
-    def getactivelk_reply(self, ctx: Context, reply: _reply.ActiveLocks | Failure, /) -> Verdict[_reply.ActiveLocks]:
+    def getactivelk_reply(self, ctx: Context, reply: _reply.Getactivelk | Failure, /) -> Verdict[_reply.Getactivelk]:
         """The reply half of `getactivelk`."""
     def getactivelk_batch(
         self, requests: Sequence[_request.Getactivelk], /
-    ) -> Sequence[Outcome[_reply.ActiveLocks, _request.Getactivelk]] | None:
+    ) -> Sequence[Outcome[_reply.Getactivelk, _request.Getactivelk]] | None:
         """`getactivelk` for all requests that wait: one outcome each, or None when all pass."""
     def getactivelk_reply_batch(
-        self, requests: Sequence[_request.Getactivelk], replies: Sequence[_reply.ActiveLocks | Failure], /
-    ) -> Sequence[Verdict[_reply.ActiveLocks]] | None:
+        self, requests: Sequence[_request.Getactivelk], replies: Sequence[_reply.Getactivelk | Failure], /
+    ) -> Sequence[Verdict[_reply.Getactivelk]] | None:
         """The reply half of `getactivelk` for all replies that wait."""
-    def setactivelk(self, ctx: Context, loc: Loc, locks: Sequence[ActiveLock], xdata: Dict, /) -> Answer[_reply.Done, _request.Setactivelk]:
+    def setactivelk(self, ctx: Context, loc: Loc, locks: tuple[ActiveLock, ...], xdata: Dict, /) -> Answer[_reply.Setactivelk, _request.Setactivelk]:
         """Sets migrated locks.
 
-        Number 54, changes only state in memory; replies with `kiln.reply.Done`.
+        Number 54, changes only state in memory; replies with `kiln.reply.Setactivelk`.
         """
-    def setactivelk_reply(self, ctx: Context, reply: _reply.Done | Failure, /) -> Verdict[_reply.Done]:
+    def setactivelk_reply(self, ctx: Context, reply: _reply.Setactivelk | Failure, /) -> Verdict[_reply.Setactivelk]:
         """The reply half of `setactivelk`."""
     def setactivelk_batch(
         self, requests: Sequence[_request.Setactivelk], /
-    ) -> Sequence[Outcome[_reply.Done, _request.Setactivelk]] | None:
+    ) -> Sequence[Outcome[_reply.Setactivelk, _request.Setactivelk]] | None:
         """`setactivelk` for all requests that wait: one outcome each, or None when all pass."""
     def setactivelk_reply_batch(
-        self, requests: Sequence[_request.Setactivelk], replies: Sequence[_reply.Done | Failure], /
-    ) -> Sequence[Verdict[_reply.Done]] | None:
+        self, requests: Sequence[_request.Setactivelk], replies: Sequence[_reply.Setactivelk | Failure], /
+    ) -> Sequence[Verdict[_reply.Setactivelk]] | None:
         """The reply half of `setactivelk` for all replies that wait."""
-    def put(self, ctx: Context, loc: Loc, mode: int, umask: int, flags: int, data: memoryview, offset: int, xattrs: Dict, xdata: Dict, /) -> Answer[_reply.Made, _request.Put]:
+    def put(self, ctx: Context, loc: Loc, mode: int, umask: int, flags: int, data: memoryview, offset: int, xattrs: Dict, xdata: Dict, /) -> Answer[_reply.Put, _request.Put]:
         """Creates a file with contents and xattrs in one step.
 
-        Number 55, changes the volume; replies with `kiln.reply.Made`.
+        Number 55, changes the volume; replies with `kiln.reply.Put`.
         """
-    def put_reply(self, ctx: Context, reply: _reply.Made | Failure, /) -> Verdict[_reply.Made]:
+    def put_reply(self, ctx: Context, reply: _reply.Put | Failure, /) -> Verdict[_reply.Put]:
         """The reply half of `put`."""
     def put_batch(
         self, requests: Sequence[_request.Put], /
-    ) -> Sequence[Outcome[_reply.Made, _request.Put]] | None:
+    ) -> Sequence[Outcome[_reply.Put, _request.Put]] | None:
         """`put` for all requests that wait: one outcome each, or None when all pass."""
     def put_reply_batch(
-        self, requests: Sequence[_request.Put], replies: Sequence[_reply.Made | Failure], /
-    ) -> Sequence[Verdict[_reply.Made]] | None:
+        self, requests: Sequence[_request.Put], replies: Sequence[_reply.Put | Failure], /
+    ) -> Sequence[Verdict[_reply.Put]] | None:
         """The reply half of `put` for all replies that wait."""
-    def icreate(self, ctx: Context, loc: Loc, mode: int, xdata: Dict, /) -> Answer[_reply.Attr, _request.Icreate]:
+    def icreate(self, ctx: Context, loc: Loc, mode: int, xdata: Dict, /) -> Answer[_reply.Icreate, _request.Icreate]:
         """Makes an object without a name.
 
-        Number 56, changes the volume; replies with `kiln.reply.Attr`.
+        Number 56, changes the volume; replies with `kiln.reply.Icreate`.
         """
-    def icreate_reply(self, ctx: Context, reply: _reply.Attr | Failure, /) -> Verdict[_reply.Attr]:
+    def icreate_reply(self, ctx: Context, reply: _reply.Icreate | Failure, /) -> Verdict[_reply.Icreate]:
         """The reply half of `icreate`."""
     def icreate_batch(
         self, requests: Sequence[_request.Icreate], /
-    ) -> Sequence[Outcome[_reply.Attr, _request.Icreate]] | None:
+    ) -> Sequence[Outcome[_reply.Icreate, _request.Icreate]] | None:
         """`icreate` for all requests that wait: one outcome each, or None when all pass."""
     def icreate_reply_batch(
-        self, requests: Sequence[_request.Icreate], replies: Sequence[_reply.Attr | Failure], /
-    ) -> Sequence[Verdict[_reply.Attr]] | None:
+        self, requests: Sequence[_request.Icreate], replies: Sequence[_reply.Icreate | Failure], /
+    ) -> Sequence[Verdict[_reply.Icreate]] | None:
         """The reply half of `icreate` for all replies that wait."""
-    def namelink(self, ctx: Context, loc: Loc, xdata: Dict, /) -> Answer[_reply.Removed, _request.Namelink]:
+    def namelink(self, ctx: Context, loc: Loc, xdata: Dict, /) -> Answer[_reply.Namelink, _request.Namelink]:
         """Gives the object of `icreate` its name.
 
-        Number 57, changes the volume; replies with `kiln.reply.Removed`.
+        Number 57, changes the volume; replies with `kiln.reply.Namelink`.
         """
-    def namelink_reply(self, ctx: Context, reply: _reply.Removed | Failure, /) -> Verdict[_reply.Removed]:
+    def namelink_reply(self, ctx: Context, reply: _reply.Namelink | Failure, /) -> Verdict[_reply.Namelink]:
         """The reply half of `namelink`."""
     def namelink_batch(
         self, requests: Sequence[_request.Namelink], /
-    ) -> Sequence[Outcome[_reply.Removed, _request.Namelink]] | None:
+    ) -> Sequence[Outcome[_reply.Namelink, _request.Namelink]] | None:
         """`namelink` for all requests that wait: one outcome each, or None when all pass."""
     def namelink_reply_batch(
-        self, requests: Sequence[_request.Namelink], replies: Sequence[_reply.Removed | Failure], /
-    ) -> Sequence[Verdict[_reply.Removed]] | None:
+        self, requests: Sequence[_request.Namelink], replies: Sequence[_reply.Namelink | Failure], /
+    ) -> Sequence[Verdict[_reply.Namelink]] | None:
         """The reply half of `namelink` for all replies that wait."""
-    def copy_file_range(self, ctx: Context, fd_in: Fd, offset_in: int, fd: Fd, offset: int, len: int, flags: int, xdata: Dict, /) -> Answer[_reply.Copied, _request.CopyFileRange]:
+    def copy_file_range(self, ctx: Context, fd_in: Fd, offset_in: int, fd: Fd, offset: int, len: int, flags: int, xdata: Dict, /) -> Answer[_reply.CopyFileRange, _request.CopyFileRange]:
         """Copies a range between two files of the brick.
 
-        Number 58, changes the volume; replies with `kiln.reply.Copied`.
+        Number 58, changes the volume; replies with `kiln.reply.CopyFileRange`.
         """
-    def copy_file_range_reply(self, ctx: Context, reply: _reply.Copied | Failure, /) -> Verdict[_reply.Copied]:
+    def copy_file_range_reply(self, ctx: Context, reply: _reply.CopyFileRange | Failure, /) -> Verdict[_reply.CopyFileRange]:
         """The reply half of `copy_file_range`."""
     def copy_file_range_batch(
         self, requests: Sequence[_request.CopyFileRange], /
-    ) -> Sequence[Outcome[_reply.Copied, _request.CopyFileRange]] | None:
+    ) -> Sequence[Outcome[_reply.CopyFileRange, _request.CopyFileRange]] | None:
         """`copy_file_range` for all requests that wait: one outcome each, or None when all pass."""
     def copy_file_range_reply_batch(
-        self, requests: Sequence[_request.CopyFileRange], replies: Sequence[_reply.Copied | Failure], /
-    ) -> Sequence[Verdict[_reply.Copied]] | None:
+        self, requests: Sequence[_request.CopyFileRange], replies: Sequence[_reply.CopyFileRange | Failure], /
+    ) -> Sequence[Verdict[_reply.CopyFileRange]] | None:
         """The reply half of `copy_file_range` for all replies that wait."""
 
 def declared_options(cls: type[Translator]) -> Sequence[Option]: ...

@@ -32,6 +32,7 @@ sources! {
     "kiln/_host.py"
     "kiln/_modules.py"
     "kiln/_names.py"
+    "kiln/caches.py"
     "kiln/errors.py"
     "kiln/logging.py"
     "kiln/options.py"

@@ -297,7 +297,7 @@ ENUMS: Final[dict[str, list[tuple[str, int]]]]
 
 # What the stubs of the submodules import, by the name that they use; each group stands apart. The fop `lease` has the name
 # of a value: the value gives way.
-_SUBMODULE_IMPORTS: Final = (
+_SUBMODULE_IMPORTS: Final[tuple[tuple[str, dict[str, str]], ...]] = (
     ("collections.abc", {"Iterable": "Iterable"}),
     ("typing", {name: name for name in ("ClassVar", "Final", "Self", "final")}),
     ("", {}),
@@ -337,8 +337,8 @@ class Request:
     """A request of whichever fop: what the classes of this module have in common."""
 
     @property
-    def ctx(self) -> Context | None:
-        """The context of the request, when it came from the engine."""
+    def ctx(self) -> Context:
+        """The context of a request that came from the engine; None for one that Python made."""
     @property
     def fop(self) -> str:
         """Lower-case name of the fop."""

@@ -2,7 +2,7 @@
 """Writes ``kiln/translator.pyi`` from the fop table, so that type checkers and editors know every handler.
 
     generate_stubs.py           writes the stub
-    generate_stubs.py --check   fails when the stub that is there differs
+    generate_stubs.py --check   fails when the one that is there differs
 """
 
 from __future__ import annotations
@@ -12,34 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from kiln import FOPS
+from kiln._native import FOPS, TYPES
 
 STUB: Final = Path(__file__).resolve().parent.parent / "kiln" / "translator.pyi"
-
-_TYPES: Final = {
-    "Loc": "Loc",
-    "FdRef": "Fd",
-    "Dict": "Dict",
-    "Key": "bytes",
-    "Name": "bytes",
-    "std::ffi::CString": "bytes",
-    "CString": "bytes",
-    "String": "str",
-    "Buf": "memoryview",
-    "bool": "bool",
-    "u32": "int",
-    "u64": "int",
-    "i32": "int",
-    "Flock": "Flock",
-    "SetAttr": "SetAttr",
-    "LeaseSpec": "Lease",
-    "ActiveLock": "ActiveLock",
-    "LkCmd": "LkCmd",
-    "EntrylkCmd": "EntrylkCmd",
-    "LockType": "LockType",
-    "XattropOp": "XattropOp",
-    "SeekWhat": "SeekWhat",
-}
 
 _ACCESS: Final = {
     "Query": "changes nothing",
@@ -82,9 +57,7 @@ from .options import Option, OptionValue
 _Reply = TypeVar("_Reply")
 _Request = TypeVar("_Request")
 
-Request: TypeAlias = (
-    {requests}
-)
+Request: TypeAlias = _request.Request
 """Any request: what a generator may yield."""
 
 Outcome: TypeAlias = None | Pass | Later | Failure | _Reply | _Request
@@ -105,7 +78,7 @@ class Translator:
     """
 
     options: Any
-    """On the class: the declared options, a tuple of :class:`Option`. On an instance: their values by name."""
+    """On the class: the declared options, an :class:`Options`. On an instance: their values by name."""
     name: str
     """The layer's name in the volfile."""
     log: logging.Logger
@@ -114,7 +87,7 @@ class Translator:
     def __init__(self) -> None: ...
     def init(self) -> None:
         """Called once, when name, options and log are set. An exception keeps the graph from starting."""
-    def reconfigure(self, options: Mapping[str, OptionValue]) -> None:
+    def reconfigure(self, options: Mapping[str, Any]) -> None:
         """New options, before ``self.options`` has them. An exception refuses them."""
     def notify(self, event: str, detail: object) -> None:
         """Something happened: ``child-up``, ``child-down``, ``client-gone``, ``stopping``."""
@@ -159,16 +132,6 @@ def bind(
 '''
 
 
-def python_type(rust: str) -> str:
-    """The type that a handler sees for an argument of the table."""
-    compact = rust.replace(" ", "")
-    if compact.startswith("Option<"):
-        return f"{python_type(compact[7:-1])} | None"
-    if compact.startswith("Vec<"):
-        return f"Sequence[{python_type(compact[4:-1])}]"
-    return _TYPES[compact]
-
-
 def class_name(fop: str) -> str:
     """``copy_file_range`` is ``CopyFileRange``."""
     return "".join(part.capitalize() for part in fop.split("_"))
@@ -176,13 +139,13 @@ def class_name(fop: str) -> str:
 
 def fop_methods(row: tuple[str, int, Sequence[tuple[str, str]], str, str, str, str]) -> str:
     """The four halves of one fop."""
-    name, number, arguments, reply, about, access, _ = row
+    name, number, arguments, _, about, access, _ = row
     return _FOP.format(
         name=name,
         number=number,
-        arguments="".join(f"{argument}: {python_type(kind)}, " for argument, kind in arguments),
-        reply=f"_reply.{reply}",
-        shown=f"kiln.reply.{reply}",
+        arguments="".join(f"{argument}: {TYPES[kind][0]}, " for argument, kind in arguments),
+        reply=f"_reply.{class_name(name)}",
+        shown=f"kiln.reply.{class_name(name)}",
         request=f"_request.{class_name(name)}",
         about=about.strip(),
         access=_ACCESS[access],
@@ -190,22 +153,19 @@ def fop_methods(row: tuple[str, int, Sequence[tuple[str, str]], str, str, str, s
 
 
 def stub() -> str:
-    """The whole file."""
+    """``kiln/translator.pyi``."""
     rows = sorted(FOPS, key=lambda row: row[1])
-    requests = "\n    | ".join(f"_request.{class_name(row[0])}" for row in rows)
-    return _HEADER.replace("{requests}", requests) + "".join(fop_methods(row) for row in rows) + _FOOTER
+    return _HEADER + "".join(fop_methods(row) for row in rows) + _FOOTER
 
 
 def main() -> int:
     """Writes or checks."""
     wanted = stub()
-    if "--check" in sys.argv[1:]:
-        current = STUB.read_text() if STUB.exists() else ""
-        if current != wanted:
-            print(f"{STUB} is not up to date: run {Path(__file__).name}", file=sys.stderr)
-            return 1
-        return 0
-    STUB.write_text(wanted)
+    if "--check" not in sys.argv[1:]:
+        STUB.write_text(wanted)
+    elif not STUB.exists() or STUB.read_text() != wanted:
+        print(f"{STUB} is not up to date: run {Path(__file__).name}", file=sys.stderr)
+        return 1
     return 0
 
 

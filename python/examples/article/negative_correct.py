@@ -4,8 +4,8 @@ Unlike the demonstration `negative`, it hides no name that exists: it sees every
 the name when the operation starts and again when it ends, and does not believe an answer that was on its way meanwhile.
 glupy itself could not do this, for it had then only `lookup` and `create`; Kiln hands all that make names to old
 translators too. What goes around this layer it cannot see: put it directly above the storage, and leave `on-failure`
-and `on-overload` at `error`. The xdata of a lookup does not matter
-there: the storage has no answer to it for an absent name.
+and `on-overload` at `error`. The xdata of a lookup does not matter there: the storage has no
+answer to it for an absent name.
 """
 
 from collections import Counter, OrderedDict, defaultdict
@@ -196,9 +196,13 @@ def rename_fop(frame, this, oldloc, newloc, xdata):
 
 
 @rename_cbk_t
-def rename_cbk(frame, cookie, this, op_ret, op_errno, buf, preoldparent, postoldparent, prenewparent, postnewparent, xdata):
+def rename_cbk(
+    frame, cookie, this, op_ret, op_errno, buf, preoldparent, postoldparent, prenewparent, postnewparent, xdata
+):
     state_of(this).end(dl.get_id(frame))
-    dl.unwind_rename(frame, cookie, this, op_ret, op_errno, buf, preoldparent, postoldparent, prenewparent, postnewparent, xdata)
+    dl.unwind_rename(
+        frame, cookie, this, op_ret, op_errno, buf, preoldparent, postoldparent, prenewparent, postnewparent, xdata
+    )
     return 0
 
 

@@ -41,9 +41,8 @@ def loc_text(loc):
 def fd_text(fd):
     if not fd:
         return "NULL"
-    return "(
-        gfid=%s, flags=0%o, pid=%d)" % (gfid_text(fd.contents.inode.contents.gfid), fd.contents.flags, fd.contents.pid
-    )
+    file = fd.contents
+    return "(gfid=%s, flags=0%o, pid=%d)" % (gfid_text(file.inode.contents.gfid), file.flags, file.pid)
 
 
 def iatt_text(buf):

@@ -166,9 +166,13 @@ class xlator(Translator):
         dl.wind_rename(frame, POINTER(xlator_t)(), oldloc, newloc, xdata)
         return 0
 
-    def rename_cbk(self, frame, cookie, this, op_ret, op_errno, buf, preoldparent, postoldparent, prenewparent, postnewparent, xdata):
+    def rename_cbk(
+        self, frame, cookie, this, op_ret, op_errno, buf, preoldparent, postoldparent, prenewparent, postnewparent, xdata
+    ):
         self.state.end(dl.get_id(frame))
-        dl.unwind_rename(frame, cookie, this, op_ret, op_errno, buf, preoldparent, postoldparent, prenewparent, postnewparent, xdata)
+        dl.unwind_rename(
+            frame, cookie, this, op_ret, op_errno, buf, preoldparent, postoldparent, prenewparent, postnewparent, xdata
+        )
         return 0
 
     def put_fop(self, frame, this, loc, mode, umask, flags, vector, count, offset, iobref, xattr, xdata):

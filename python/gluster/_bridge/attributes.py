@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import struct
-from ctypes import addressof, sizeof, string_at
-from typing import Any, Final
+from ctypes import sizeof, string_at
+from typing import Any, Final, cast
 
 from kiln import Iatt
 
-from .pointers import checked, held, hold
+from .pointers import checked, hold, holder
 from .structures import iatt_t
 
 _LAYOUT: Final = struct.Struct("@Q16sQI4sIIIQQIQIIIIII")
 assert _LAYOUT.size <= sizeof(iatt_t)
 _PAD: Final = bytes(sizeof(iatt_t) - _LAYOUT.size)
 _REVERSED: Final = bytes(int(f"{bits:03b}"[::-1], 2) for bits in range(8))
+_PERMISSIONS: Final = [
+    bytes(_REVERSED[prot >> shift & 7] for shift in (9, 6, 3, 0)) for prot in range(0o10000)
+]
+"""The four bytes of an ``ia_prot_t`` by the twelve bits of a mode."""
 _SECOND: Final = 1_000_000_000
 _U32: Final = 0xFFFF_FFFF
 
@@ -36,36 +40,36 @@ def ino(gfid: bytes) -> int:
 
 
 def _pack(iatt: Iatt) -> bytes:
-    prot = iatt.prot
-    permissions = bytes(
-        (
-            _REVERSED[prot >> 9 & 7],
-            _REVERSED[prot >> 6 & 7],
-            _REVERSED[prot >> 3 & 7],
-            _REVERSED[prot & 7],
-        )
-    )
-    times = [part for time in (iatt.atime, iatt.mtime, iatt.ctime) for part in divmod(time, _SECOND)]
+    prot, gfid, rdev = iatt.prot, iatt.gfid, iatt.rdev
+    atime, mtime, ctime = iatt.atime, iatt.mtime, iatt.ctime
     return _LAYOUT.pack(
-        ino(iatt.gfid),
-        iatt.gfid,
+        ino(gfid),
+        gfid,
         iatt.dev,
         iatt.type,
-        permissions,
+        _PERMISSIONS[prot & 0o7777],
         iatt.nlink,
         iatt.uid,
         iatt.gid,
-        to_dev(iatt.rdev),
+        rdev and to_dev(rdev),
         iatt.size,
-        iatt.blksize & _U32,
+        iatt.blksize,
         iatt.blocks,
-        *(part & _U32 for part in times),
+        atime // _SECOND & _U32,
+        atime % _SECOND,
+        mtime // _SECOND & _U32,
+        mtime % _SECOND,
+        ctime // _SECOND & _U32,
+        ctime % _SECOND,
     )
 
 
 def iatt_pointer(iatt: Iatt) -> Any:
     """A pointer to the attributes."""
-    return hold(iatt_t.from_buffer_copy(_pack(iatt) + _PAD), iatt)
+    packed = _pack(iatt) + _PAD
+    structure = iatt_t.from_buffer_copy(packed)
+    structure._packed = packed
+    return hold(structure, iatt)
 
 
 def take_iatt(value: object, what: str) -> Iatt | None:
@@ -73,13 +77,12 @@ def take_iatt(value: object, what: str) -> Iatt | None:
     target = checked(value, iatt_t, what)
     if target is None:
         return None
-    structure = target.contents
-    before = held(target)
-    original = before if isinstance(before, Iatt) else Iatt()
-    old = _LAYOUT.unpack_from(_pack(original))
-    new = _LAYOUT.unpack_from(string_at(addressof(structure), sizeof(iatt_t)))
-    if old == new:
-        return original
+    now = string_at(target, sizeof(iatt_t))
+    made = holder(target)
+    if made is not None and made._packed == now:
+        return cast(Iatt, made._kiln)
+    original = Iatt() if made is None else made._kiln
+    old, new = _LAYOUT.unpack_from(_pack(original)), _LAYOUT.unpack_from(now)
     changes = {name: new[index] for index, name in _PLAIN if old[index] != new[index]}
     if old[4] != new[4]:
         changes["prot"] = sum(_REVERSED[bits & 7] << shift for bits, shift in zip(new[4], (9, 6, 3, 0), strict=True))
@@ -88,7 +91,7 @@ def take_iatt(value: object, what: str) -> Iatt | None:
     for index, name in _TIMES:
         if old[index : index + 2] != new[index : index + 2]:
             changes[name] = new[index] * _SECOND + new[index + 1]
-    return original.replace(**changes) if changes else original
+    return cast(Iatt, original.replace(**changes))
 
 
 _PLAIN: Final = (

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import errno
+from functools import lru_cache
 from typing import Any, Final
 
-from kiln import Failure, Iatt
+from kiln import Dict, Failure, Iatt
 
 from .frames import Frame
-from .operations import Column, Operation
+from .operations import OPERATIONS, Column, Operation
 from .places import inode_pointer
 from .values import Giver, Taker
 
 Converters = dict[str, tuple[Giver, Taker]]
 
 _NULL_ON_FAILURE: Final = {"count": 0}
+
+
+@lru_cache(maxsize=None)
+def _labels(name: str, half: str) -> tuple[str, ...]:
+    """How errors call the arguments of a half's wind or unwind."""
+    call, first = (f"dl.wind_{name}", 3) if half == "fop" else (f"dl.unwind_{name}", 6)
+    columns = OPERATIONS[name].columns(half)
+    return tuple(f"{call}: argument {position} ({column.name})" for position, column in enumerate(columns, first))
 
 
 def give_request(operation: Operation, arguments: tuple[Any, ...], kinds: Converters) -> list[Any]:
@@ -35,14 +44,14 @@ def take_request(
     """What ``wind_X`` was given, as a request of Kiln; None when nothing is changed."""
     by_name = dict(zip(operation.arguments, before, strict=True))
     changed = False
-    for position, ((name, kind, source), value) in enumerate(zip(operation.fop, values, strict=True), 3):
-        taken = kinds[kind][1](value, f"{call}: argument {position} ({name})")
+    for (name, kind, source), what, value in zip(operation.fop, _labels(operation.name, "fop"), values, strict=True):
+        taken = kinds[kind][1](value, what)
         if name == "count":
             _check_count(taken, call)
         if source is None:
             continue
         if taken is None and name != "name":
-            raise TypeError(f"{call}: argument {position} ({name}) must not be NULL")
+            raise TypeError(f"{what} must not be NULL")
         old = by_name[source]
         if taken is not old and (kind == "iovec" or taken != old):
             by_name[source] = taken
@@ -114,8 +123,8 @@ def take_reply(
 ) -> Any:
     """What ``unwind_X`` was given, as a reply of Kiln: the child's own when nothing is changed."""
     taken: dict[str, Any] = {}
-    for position, ((name, kind, source), value) in enumerate(zip(operation.cbk, values, strict=True), 6):
-        converted = kinds[kind][1](value, f"{call}: argument {position} ({name})")
+    for (name, kind, source), what, value in zip(operation.cbk, _labels(operation.name, "cbk"), values, strict=True):
+        converted = kinds[kind][1](value, what)
         if name == "count":
             _check_count(converted, call)
         if source is not None:
@@ -136,7 +145,7 @@ def take_reply(
 def _unchanged(taken: dict[str, Any], frame: Frame) -> bool:
     for source, new in taken.items():
         old = frame.values[source] if source in frame.values else getattr(frame.reply, source)
-        same = new is old or (not new and not old) or (isinstance(new, (int, bytes, Iatt)) and new == old)
+        same = new is old or (isinstance(new, (int, bytes, Iatt, Dict)) and new == old)
         if not same:
             return False
     return True
@@ -148,7 +157,7 @@ def _take_failure(op_errno: int, taken: dict[str, Any], before: Any, call: str) 
     postparent = taken.get("postparent")
     if isinstance(before, Failure) and before.errno == op_errno:
         same = postparent is before.postparent or postparent == before.postparent
-        if same and (taken["xdata"] is before.xdata or not (taken["xdata"] or before.xdata)):
+        if same and (taken["xdata"] or {}) == (before.xdata or {}):
             return before
     return Failure(op_errno, taken["xdata"] or None, postparent)
 

@@ -60,12 +60,16 @@ class Frame:
             self._outcome = _NOTHING
             self._left = False
 
+    def expect(self, expected: tuple[State, ...], call: str) -> None:
+        """RuntimeError when this half is settled already."""
+        if self.state not in expected:
+            self.layer.count_misuse()
+            raise RuntimeError(f"{call}: request {self.id} ({self.operation.name}) is already {self.state.value}")
+
     def settle(self, expected: tuple[State, ...], after: State, outcome: Any, call: str) -> None:
         """Winds or unwinds; RuntimeError when this half is settled already."""
         with self._lock:
-            if self.state not in expected:
-                self.layer.count_misuse()
-                raise RuntimeError(f"{call}: request {self.id} ({self.operation.name}) is already {self.state.value}")
+            self.expect(expected, call)
             self.state = after
             if not self._left:
                 self._outcome = outcome

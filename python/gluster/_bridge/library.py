@@ -86,6 +86,7 @@ class Library:
         call = f"dl.wind_{operation.name}"
         frame = _frame_of(operation, frame_pointer, call)
         frame.layer.check_own(checked(xl, xlator_t, f"{call}: argument 2 (xl)"), f"{call}: argument 2 (xl)")
+        frame.expect((State.FOP,), call)
         request = take_request(operation, values, frame.arguments, self.kinds, call)
         frame.settle((State.FOP,), State.WOUND, request, call)
 

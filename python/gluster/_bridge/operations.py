@@ -36,7 +36,8 @@ mkdir: loc mode:uint umask:uint xdata -> inode buf preparent postparent xdata
 rmdir: loc xflags:int xdata -> preparent postparent xdata
 mknod: loc mode:uint rdev:dev umask:uint xdata -> inode buf preparent postparent xdata
 rename: oldloc newloc xdata -> buf preoldparent postoldparent prenewparent postnewparent xdata
-put: loc mode:uint umask:uint flags:u32 vector count:int offset:long iobref xattr xdata -> inode buf preparent postparent xdata
+put: loc mode:uint umask:uint flags:u32 vector count:int offset:long iobref xattr xdata\
+ -> inode buf preparent postparent xdata
 namelink: loc xdata -> preparent postparent xdata
 """
 
@@ -117,7 +118,7 @@ def _operation(line: str) -> Operation:
         tuple(_column(text, cbk=True) for text in after.split()),
         (*(argument for argument, _ in row[2]), "xdata"),
         getattr(request, variant),
-        getattr(reply, row[3]),
+        getattr(reply, variant),
     )
 
 

@@ -79,6 +79,9 @@ def fd_pointer(fd: Fd) -> Any:
     """A pointer to an open file: the same address for as long as a translator keeps one."""
     known = _fds.get(fd.id)
     if known is not None:
+        if bytes(known.inode.contents.gfid) == NULL and fd.gfid != NULL:
+            # A create has been answered since: now it is known which object this is.
+            known.inode = inode_pointer(fd.gfid)
         return pointer(known)
     file = fd_t()
     file.pid = fd.pid & 0xFFFF_FFFF_FFFF_FFFF

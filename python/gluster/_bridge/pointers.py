@@ -15,16 +15,22 @@ _holders: Final[WeakValueDictionary[int, Structure]] = WeakValueDictionary()
 
 def hold(structure: Structure, value: object) -> Any:
     """A pointer to `structure`, which from now on stands for `value`."""
-    structure._kiln = value  # type: ignore[misc]
+    structure._kiln = value
     _holders[addressof(structure)] = structure
     return pointer(structure)
 
 
+def holder(target: Any) -> Any:
+    """The structure behind a pointer (not NULL), as it was made; None for memory that the translator made itself."""
+    contents = target.contents
+    found = _holders.get(addressof(contents))
+    return found if isinstance(found, type(contents)) else None
+
+
 def held(target: Any) -> object | None:
     """The value that a pointer (not NULL) stands for; None for memory that the translator made itself."""
-    contents = target.contents
-    holder = _holders.get(addressof(contents))
-    return holder._kiln if holder is not None and isinstance(holder, type(contents)) else None
+    found = holder(target)
+    return None if found is None else found._kiln
 
 
 def checked(value: object, structure: type[Structure], what: str) -> Any:

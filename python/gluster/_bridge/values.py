@@ -6,7 +6,7 @@ type at once, and returns Kiln's value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from ctypes import POINTER, Structure, c_char_p
 from typing import Any, Final
 
@@ -101,7 +101,7 @@ def _take_inode(value: object, what: str) -> None:
 
 def converters(place: type[loc_t] | type[article_loc_t]) -> dict[str, tuple[Giver, Taker]]:
     """Giver and taker of each kind, for one era's ``loc_t``."""
-    _, take_dict = _opaque(dict_t, Mapping, Dict)
+    _, take_dict = _opaque(dict_t, Dict, Dict)
     return {
         "loc": (lambda value: loc_pointer(value, place), lambda value, what: take_loc(value, place, what)),
         "fd": (fd_pointer, take_fd),
@@ -110,7 +110,7 @@ def converters(place: type[loc_t] | type[article_loc_t]) -> dict[str, tuple[Give
         "inode": (_give_nothing, _take_inode),
         "iobref": (_give_nothing, _take_iobref),
         "iovec": _opaque(iovec_t, object, bytes),
-        "entries": _opaque(gf_dirent_t, Sequence, tuple),
+        "entries": _opaque(gf_dirent_t, tuple, tuple),
         "statvfs": _opaque(statvfs_t, StatFs, StatFs),
         "str": (lambda value: value, take_str),
         "size": (int, lambda value, what: take_int("size", value, what)),
