@@ -9,7 +9,7 @@ set -euo pipefail
 need_rust=1.88
 
 missing=()
-for package in build-essential pkg-config "$@"; do
+for package in build-essential pkg-config python3-dev "$@"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
 if [ ${#missing[@]} -gt 0 ]; then

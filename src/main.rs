@@ -18,6 +18,7 @@ use clap::Parser as _;
 use cli::{Cli, Command, VolfileCommand};
 
 fn main() -> ExitCode {
+    kiln_xlators::registry::add(kiln_python::TRANSLATORS);
     let cli = Cli::parse();
     let detached = cli.detached;
     let done = match cli.command {

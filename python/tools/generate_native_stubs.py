@@ -299,7 +299,7 @@ ENUMS: Final[dict[str, list[tuple[str, int]]]]
 # of a value: the value gives way.
 _SUBMODULE_IMPORTS: Final[tuple[tuple[str, dict[str, str]], ...]] = (
     ("collections.abc", {"Iterable": "Iterable"}),
-    ("typing", {name: name for name in ("Any", "ClassVar", "Final", "Self", "final")}),
+    ("typing", {name: name for name in ("ClassVar", "Final", "Self", "final")}),
     ("", {}),
     ("typing_extensions", {"Buffer": "Buffer"}),
     ("", {}),
@@ -337,8 +337,8 @@ class Request:
     """A request of whichever fop: what the classes of this module have in common."""
 
     @property
-    def ctx(self) -> Context | Any:
-        """The context of the request; None when it did not come from the engine."""
+    def ctx(self) -> Context:
+        """The context of a request that came from the engine; None for one that Python made."""
     @property
     def fop(self) -> str:
         """Lower-case name of the fop."""

@@ -19,6 +19,9 @@ use crate::boot::cores;
 /// How long the cores have for their answers, all together.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long Python translators have to tell their state, all together; a dump then has what they told before.
+const PYTHON_PATIENCE: Duration = Duration::from_millis(500);
+
 /// Where answers come from.
 pub struct Source {
     /// Who answers; the uptime and the silent cores are filled in.
@@ -76,6 +79,7 @@ impl Source {
 
     /// Everything that is in memory now.
     pub fn dump(&self) -> Dump {
+        kiln_python::glupy::refresh_states(PYTHON_PATIENCE);
         let (answers, silent) = self.ask(dump_core);
         let mut cores: Vec<CoreDump> = answers.into_iter().map(|(_, dump)| dump).collect();
         cores.sort_by_key(|dump| dump.core);

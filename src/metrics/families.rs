@@ -118,6 +118,18 @@ const POSIX: &[Figure] = &[
     ),
 ];
 
+const PYTHON_REQUESTS: Family = counter(
+    "kiln_python_requests",
+    "",
+    "What became of requests in Python translators: halves handled, requests passed, answered, failed, given up.",
+);
+const PYTHON_COUNTERS: Family = counter("kiln_python_counter", "", "Counters of Python translators.");
+const PYTHON_HISTOGRAMS: Family = gauge(
+    "kiln_python_histogram",
+    "",
+    "Histograms of Python translators: percentiles, extremes, mean and count.",
+);
+
 /// Of the mount's tables.
 const MOUNT: &[Figure] = &[
     figure("/objects", gauge("kiln_mount_objects", "", "Objects that the kernel knows.")),
@@ -180,8 +192,28 @@ pub fn page(stats: &Stats) -> String {
     figures(&mut page, IO_STATS, &counted);
     fops(&mut page, &counted);
     figures(&mut page, POSIX, &bricks);
+    python(&mut page, &of("features/glupy"));
     process(&mut page);
     page.finish()
+}
+
+fn python(page: &mut Page, layers: &[&LayerStats]) {
+    for (family, path, label) in
+        [(PYTHON_REQUESTS, "/requests", "event"), (PYTHON_COUNTERS, "/counters", "name")]
+    {
+        each(page, family, layers, path, |page, layer, name, value| {
+            if let Some(value) = number(value) {
+                page.value(&[("layer", layer), (label, name)], value);
+            }
+        });
+    }
+    each(page, PYTHON_HISTOGRAMS, layers, "/histograms", |page, layer, name, figures| {
+        for (figure, value) in figures.as_object().into_iter().flatten() {
+            if let Some(value) = number(value) {
+                page.value(&[("layer", layer), ("name", name), ("figure", figure)], value);
+            }
+        }
+    });
 }
 
 fn about(page: &mut Page, stats: &Stats) {

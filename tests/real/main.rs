@@ -17,6 +17,7 @@ mod locks;
 mod mount;
 mod operator;
 mod pjdfstest;
+mod python;
 mod restart;
 mod serve;
 mod stress;

@@ -154,6 +154,12 @@ impl Core {
         self.0.shared.id
     }
 
+    /// A number that no other core of this process has, or will have.
+    #[must_use]
+    pub fn identity(&self) -> u64 {
+        self.0.shared.engine << 16 | self.0.shared.id as u64 & 0xffff
+    }
+
     /// The kernel, for plain calls that do not block long; see [`Core::run`] for those that may.
     #[must_use]
     pub fn sys(&self) -> &Arc<dyn Sys> {

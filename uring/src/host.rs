@@ -43,6 +43,26 @@ pub fn pinned_cpu() -> Option<usize> {
     allowed.next().is_none().then_some(first)
 }
 
+/// The kernel's number of the calling thread.
+#[must_use]
+pub fn thread_id() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()
+}
+
+/// Moves a thread of this process behind everything else on the machine (`SCHED_IDLE`), or back; whether that is done. It
+/// is not when the thread could not be moved back (that takes `CAP_SYS_NICE`, which a brick has).
+#[must_use]
+pub fn set_background(tid: u32, background: bool) -> bool {
+    let policy = if background { libc::SCHED_IDLE } else { libc::SCHED_OTHER };
+    let Ok(tid) = libc::pid_t::try_from(tid) else { return false };
+    if tid == 0 || !rustix::process::geteuid().is_root() {
+        return false;
+    }
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the parameters live through the call; a thread that is gone gives an error.
+    (unsafe { libc::sched_setscheduler(tid, policy, &raw const parameters) }) == 0
+}
+
 /// Binds this thread to one CPU.
 ///
 /// # Errors

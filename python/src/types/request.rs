@@ -28,7 +28,7 @@ pub struct Request {
 
 #[pymethods]
 impl Request {
-    /// The context of the request; None when it did not come from the engine.
+    /// The context of the request, when it came from the engine.
     #[getter]
     fn ctx<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.ctx.as_ref().map(|ctx| ctx.bind(py).clone())

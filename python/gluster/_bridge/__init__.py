@@ -1,0 +1,5 @@
+"""What both historical APIs are made of."""
+
+from .layer import Layer, adapt
+
+__all__ = ["Layer", "adapt"]
