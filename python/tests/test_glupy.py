@@ -19,7 +19,7 @@ from gluster._bridge.attributes import iatt_pointer, take_iatt
 from gluster._bridge.layer import adapt
 from gluster._bridge.operations import OPERATIONS
 from gluster._bridge.places import fd_pointer, inode_pointer
-from kiln import FOPS, LATER, NULL, ROOT, Dict, Failure, Fd, Iatt, Loc, reply, request
+from kiln import FOPS, LATER, NULL, ROOT, Dict, Dirent, Failure, Fd, Iatt, Loc, StatFs, reply, request
 
 GFID = bytes(range(16))
 FOUND = Iatt(gfid=GFID, type=1, prot=0o4751, nlink=1, uid=3, size=77, blocks=1, mtime=1_500_000_000_123_456_789)
@@ -404,3 +404,40 @@ def sample_arguments() -> dict[str, Any]:
     places = dict.fromkeys(("loc", "old", "new"), PLACE)
     others = {"data": b"data", "dict": Dict({"a": b"b"}), "name": b"user.a", "target": b"t", "xdata": Dict()}
     return {**numbers, **places, **others, "fd": fd}
+
+
+PASSING = """
+from gluster.glupy import *
+from gluster._bridge.operations import OPERATIONS
+class xlator(Translator): pass
+for name in OPERATIONS:
+    setattr(xlator, name + "_fop", lambda self, frame, this, *all, n=name: getattr(dl, "wind_" + n)(frame, None, *all))
+    setattr(xlator, name + "_cbk", lambda self, *all, n=name: getattr(dl, "unwind_" + n)(*all))
+"""
+
+
+def test_all_operations_pass_unchanged(write_module: Callable[..., Any], context: Any) -> None:
+    loaded = write_module(PASSING)
+    assert set(loaded.handlers) == set(OPERATIONS)
+    samples = sample_arguments() | {"rdev": 8 << 32 | 1, "xattrs": Dict({"user.a": b"1"})}
+    fields: dict[str, Any] = {
+        **{"target": b"link", "data": b"data", "eof": True, "dict": Dict({"a": 1}), "count": 4},
+        **{"entries": (Dirent(b"a", 1, 2, 8),), "statfs": StatFs(bsize=512), "xdata": Dict({"x": 1})},
+    }
+    for name, handler in loaded.handlers.items():
+        operation, ctx = OPERATIONS[name], context(name)
+        assert handler.fop(ctx, *(samples[argument] for argument in operation.arguments)) is None, name
+        sources = {column.source for column in operation.cbk if column.source is not None}
+        extra = {"readv": {"eof"}, "readdir": {"eof"}, "readdirp": {"eof"}, "writev": {"count"}}.get(name, set())
+        answer = operation.reply(**{source: fields.get(source, FOUND) for source in sources | extra})
+        assert handler.reply(ctx, answer) is answer, name
+
+
+def test_a_success_needs_its_result(write_module: Callable[..., Any], context: Any) -> None:
+    loaded = write_module(
+        "from gluster.glupy import *\nclass xlator(Translator):\n"
+        "    def statfs_fop(self, frame, this, loc, xdata):\n"
+        "        dl.unwind_statfs(frame, 0, this, 0, 0, None, None)\n"
+    )
+    with pytest.raises(TypeError, match="buf must not be NULL"):
+        loaded.handlers["statfs"].fop(context("statfs"), PLACE, Dict())

@@ -111,7 +111,7 @@ def converters(place: type[loc_t] | type[article_loc_t]) -> dict[str, tuple[Give
         "iobref": (_give_nothing, _take_iobref),
         "iovec": _opaque(iovec_t, object, bytes),
         "entries": _opaque(gf_dirent_t, tuple, tuple),
-        "statvfs": _opaque(statvfs_t, StatFs, StatFs),
+        "statvfs": _opaque(statvfs_t, StatFs, lambda: None),
         "str": (lambda value: value, take_str),
         "size": (int, lambda value, what: take_int("size", value, what)),
         "dev": (to_dev, lambda value, what: from_dev(take_int("dev", value, what))),
