@@ -120,9 +120,12 @@ class AtRest(Translator):
     def rchecksum(
         self, ctx: Context, fd: Fd, offset: int, length: int, xdata: Dict
     ) -> Generator[Request, Any, reply.Rchecksum]:
+        theirs: reply.Rchecksum = yield request.Rchecksum(fd, offset, length, xdata)
         found: reply.Readv = yield request.Readv(fd, length, offset, 0)
         data = self.convert(fd.gfid, offset, found.data)
-        return reply.Rchecksum(zlib.adler32(data, 0), hashlib.sha256(data).digest())
+        # Bricks answer with SHA-256, or with MD5 and zeros.
+        strong = hashlib.sha256(data).digest() if any(theirs.strong[16:]) else hashlib.md5(data).digest() + bytes(16)
+        return reply.Rchecksum(zlib.adler32(data, 0), strong, theirs.xdata)
 
     def lookup(self, ctx: Context, loc: Loc, xdata: Dict) -> request.Lookup | None:
         # A client may ask for the content of small files along with a lookup: it has to read it instead.

@@ -1,6 +1,6 @@
 """Obfuscates file data with a repeated key. A toy that shows how data is changed: for secrecy see `aes_at_rest`.
 
-    option option.key correct horse battery staple
+    option option.key correct-horse-battery-staple
 """
 
 from at_rest import AtRest

@@ -13,6 +13,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Final
 
@@ -20,6 +21,7 @@ from .errors import LoadError
 
 _Stamp = tuple[int, int]
 _loaded: Final[dict[tuple[str, str], tuple[_Stamp, ModuleType]]] = {}
+"""By the name that was asked for and the file."""
 
 
 def load_module(name: str, search_path: Sequence[str]) -> ModuleType:
@@ -44,25 +46,40 @@ def load_module(name: str, search_path: Sequence[str]) -> ModuleType:
         raise
 
 
-def _from_file(name: str, spec: importlib.machinery.ModuleSpec, origin: str) -> ModuleType:
+def _from_file(name: str, spec: ModuleSpec, origin: str) -> ModuleType:
     stamp = _stamp(origin)
     known = _loaded.get((name, origin))
     if known is not None and known[0] == stamp:
         return known[1]
+    unique = _unique_name(name, origin) if known is None else known[1].__name__
+    if unique != spec.name:
+        spec = _respelt(spec, unique, origin)
     module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get(name)
-    sys.modules[name] = module
+    before = sys.modules.get(unique)
+    sys.modules[unique] = module
     try:
         assert spec.loader is not None
         spec.loader.exec_module(module)
     except BaseException:
         if before is None:
-            sys.modules.pop(name, None)
+            sys.modules.pop(unique, None)
         else:
-            sys.modules[name] = before
+            sys.modules[unique] = before
         raise
     _loaded[name, origin] = (stamp, module)
     return module
+
+
+def _unique_name(name: str, origin: str) -> str:
+    """What the module is called in `sys.modules`: it must not hide one of Python's or somebody else's."""
+    return f"{name}@{origin}" if name in sys.modules or name in sys.stdlib_module_names else name
+
+
+def _respelt(spec: ModuleSpec, name: str, origin: str) -> ModuleSpec:
+    respelt = importlib.util.spec_from_file_location(
+        name, origin, submodule_search_locations=spec.submodule_search_locations
+    )
+    return spec if respelt is None else respelt
 
 
 def _stamp(origin: str) -> _Stamp:

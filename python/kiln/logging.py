@@ -42,3 +42,6 @@ def adopt_root(host: Host) -> None:
     for handler in [handler for handler in root.handlers if isinstance(handler, HostHandler)]:
         root.removeHandler(handler)
     root.addHandler(HostHandler(host))
+    if root.level == logging.WARNING:
+        # Python's default, for programs that log to a terminal. The brick's log has a level of its own.
+        root.setLevel(logging.INFO)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import calendar
 import errno
+import hashlib
 import os
 import random
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,9 @@ class Disk:
         if isinstance(wound, request.Readv):
             data = bytes(self.data[wound.offset : wound.offset + wound.size])
             return reply.Readv(data, False, FILE, Dict())
+        if isinstance(wound, request.Rchecksum):
+            data = bytes(self.data[wound.offset : wound.offset + wound.len])
+            return reply.Rchecksum(zlib.adler32(data, 0), hashlib.sha256(data).digest())
         assert isinstance(wound, request.Writev)
         end = wound.offset + len(wound.data)
         self.data.extend(bytes(max(0, end - len(self.data))))
@@ -117,9 +122,6 @@ def test_at_rest_refuses_what_it_cannot_keep_true(at_rest: Any, context: Any) ->
 
 
 def test_checksums_are_of_the_users_data(at_rest: Any, context: Any) -> None:
-    import hashlib
-    import zlib
-
     disk = Disk(at_rest, context)
     disk.write(b"some data" * 10, 3)
     generator = at_rest.handlers["rchecksum"].fop(context(), Fd.file(GFID, os.O_RDONLY), 3, 90, Dict())

@@ -159,3 +159,16 @@ def test_logs_reach_the_host(write_module: Callable[..., Any], host: Any) -> Non
     assert (logging.WARNING, "own 1") in host.logged
     assert (logging.ERROR, "root") in host.logged
     assert any("ZeroDivisionError" in text and "Traceback" in text for _, text in host.logged)
+
+
+def test_a_module_hides_none_of_pythons(tmp_path: Path, host: Any) -> None:
+    import trace
+
+    (tmp_path / "trace.py").write_text(
+        "import dataclasses\nimport kiln\n@dataclasses.dataclass\nclass D:\n    x: int\nclass T(kiln.Translator): pass\n"
+    )
+    loaded = _host.load("layer", "trace", None, [str(tmp_path)], {}, host)
+    assert type(loaded.instance).__module__ == f"trace@{tmp_path}/trace.py"
+    import trace as again
+
+    assert again is trace

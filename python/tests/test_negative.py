@@ -185,3 +185,16 @@ def test_a_change_that_is_no_longer_remembered_still_counts() -> None:
         names.open((parent, b"a"))
     names.learn_absent(ticket)
     assert not names.is_absent((ROOT, b"a"))
+
+
+@pytest.mark.parametrize("folder", ["glupy", "article"])
+def test_old_caches_keep_statistics(load: Callable[..., Any], context: Any, folder: str) -> None:
+    one, other = load("negative_correct", folder), load("negative_correct", folder)
+    layer = Layer(one)
+    for _ in range(2):
+        ctx = context()
+        args = arguments("lookup", Loc.entry(ROOT, b"a"), Loc())
+        if layer.fop(ctx, "lookup", args) is None:
+            layer.reply(ctx, "lookup", args, Failure(errno.ENOENT))
+    assert one.statedump()["state"] == {"hits": 1, "misses": 1, "names": 1, "closed": 0}
+    assert other.statedump()["state"] == {"hits": 0, "misses": 0, "names": 0, "closed": 0}

@@ -77,6 +77,10 @@ class State:
             if not self.closed[key]:
                 del self.closed[key]
 
+    def statistics(self):
+        """Kiln shows it in its dumps; glupy had no such thing."""
+        return {"hits": self.hits, "misses": self.misses, "names": len(self.absent), "closed": len(self.closed)}
+
     def _forget(self, key):
         self.absent.pop(key, None)
         self.lookups.pop(key, None)
@@ -236,6 +240,7 @@ def namelink_cbk(frame, cookie, this, op_ret, op_errno, preparent, postparent, x
 
 class xlator:
     def __init__(self, xl):
+        self.state = states[xl] = State()
         dl.set_lookup_fop(xl, lookup_fop)
         dl.set_lookup_cbk(xl, lookup_cbk)
         dl.set_create_fop(xl, create_fop)
@@ -254,3 +259,6 @@ class xlator:
         dl.set_put_cbk(xl, put_cbk)
         dl.set_namelink_fop(xl, namelink_fop)
         dl.set_namelink_cbk(xl, namelink_cbk)
+
+    def statedump(self):
+        return self.state.statistics()

@@ -77,6 +77,10 @@ class State:
             if not self.closed[key]:
                 del self.closed[key]
 
+    def statistics(self):
+        """Kiln shows it in its dumps; glupy had no such thing."""
+        return {"hits": self.hits, "misses": self.misses, "names": len(self.absent), "closed": len(self.closed)}
+
     def _forget(self, key):
         self.absent.pop(key, None)
         self.lookups.pop(key, None)
@@ -93,6 +97,9 @@ class xlator(Translator):
     def __init__(self, c_this):
         self.state = State()
         Translator.__init__(self, c_this)
+
+    def statedump(self):
+        return self.state.statistics()
 
     def lookup_fop(self, frame, this, loc, xdata):
         key = key_of(loc)

@@ -77,8 +77,10 @@ class Layer(Translator):
         return {name: self._handler(operation, halves) for name, (operation, halves) in self._halves.items()}
 
     def statedump(self) -> Mapping[str, object]:
-        """Which halves of which operations it has."""
-        return {"halves": sorted(f"{name}_{half}" for name, (_, halves) in self._halves.items() for half in halves)}
+        """Which halves of which operations it has, and what its own `statedump` returns: glupy had none."""
+        halves = sorted(f"{name}_{half}" for name, (_, halves) in self._halves.items() for half in halves)
+        own = getattr(self.xlator, "statedump", None)
+        return {"halves": halves, "state": own() if callable(own) else None}
 
     def _handler(self, operation: Operation, halves: dict[str, tuple[Converters, Callable[..., Any]]]) -> Handler:
         fop = self._fop(operation, *halves["fop"]) if "fop" in halves else None
