@@ -28,6 +28,7 @@ sources! {
     "gluster/_bridge/values.py"
     "gluster/glupy/__init__.py"
     "kiln/__init__.py"
+    "kiln/_codec.py"
     "kiln/_handlers.py"
     "kiln/_host.py"
     "kiln/_modules.py"
@@ -36,6 +37,10 @@ sources! {
     "kiln/errors.py"
     "kiln/logging.py"
     "kiln/options.py"
+    "kiln/record.py"
+    "kiln/replay.py"
+    "kiln/testing/__init__.py"
+    "kiln/testing/strategies.py"
     "kiln/translator.py"
 }
 
