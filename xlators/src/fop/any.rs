@@ -17,12 +17,14 @@ macro_rules! define_any {
         ($($arg:ident : $type:ty),*) -> $reply:ident;)*) => {
         /// The arguments of a fop, and which fop it is.
         #[derive(Debug)]
+        #[allow(clippy::large_enum_variant, reason = "requests move once, and a box for each would cost an allocation")]
         pub enum AnyRequest {
             $(#[doc = $doc] $variant(request::$variant),)*
         }
 
         /// The reply of a fop, and which fop it answers.
         #[derive(Debug)]
+        #[allow(clippy::large_enum_variant, reason = "as for requests")]
         pub enum AnyReply {
             $(#[doc = $doc] $variant(reply::$reply),)*
         }
@@ -67,6 +69,7 @@ macro_rules! define_any {
         }
 
         $(
+            #[allow(clippy::result_large_err, reason = "the error is the value itself, given back")]
             impl FopOf for request::$variant {
                 const FOP: Fop = Fop::$variant;
                 type Reply = reply::$reply;
@@ -108,6 +111,7 @@ macro_rules! define_any {
 }
 
 /// From the request of one fop to [`AnyRequest`] and [`AnyReply`], and back.
+#[allow(clippy::result_large_err, reason = "the error is the value itself, given back")]
 pub trait FopOf: Sized {
     /// The fop.
     const FOP: Fop;
