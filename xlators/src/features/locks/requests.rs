@@ -75,6 +75,7 @@ impl Locks {
             holder: holder(call),
             fd: self.fd_number(&req.fd),
             pid: req.flock.pid,
+            caller: call.caller().pid,
             mandatory: req.xdata.get(keys::LK_MODE).and_then(Value::as_i64).is_some_and(|mode| mode == 1),
             since: self.now(),
         };

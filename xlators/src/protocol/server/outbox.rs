@@ -50,6 +50,21 @@ impl Outbox {
         }
     }
 
+    /// The same, before everything that is not being sent yet.
+    pub(super) fn reply_first<'a>(&self, xid: u32, body: &impl Wire<'a>) {
+        if self.closed.get() {
+            return;
+        }
+        let len = REPLY_HEADER + body.size();
+        let mut buf = fresh(MARK + len);
+        buf.set_len(MARK + len);
+        let mut to = Writer::new(&mut buf);
+        to.raw(&Mark::whole(len));
+        put_reply_header(&mut to, xid, Accept::Success);
+        body.put(&mut to);
+        self.parts.borrow_mut().insert(0, buf.into());
+    }
+
     /// A record that is complete.
     pub(super) fn record(&self, record: &[u8]) {
         self.fill(record.len(), |to| to.raw(record));
@@ -147,6 +162,12 @@ mod tests {
         assert!(rest.is_empty());
         assert_eq!(lengths, [32, 39, REPLY_HEADER + 5004]);
         assert!(outbox.take().is_none());
+        outbox.reply(6, &7_u64, Some(Buf::from_slice(b"payload")));
+        outbox.reply(7, &7_u64, None);
+        outbox.reply_first(8, &7_u64);
+        let first = outbox.take().unwrap().parts.swap_remove(0);
+        assert_eq!(&first[MARK..MARK + 4], [0, 0, 0, 8]);
+        assert_eq!(whole(&first).map(<[u8]>::len), Some(first.len() - MARK));
         outbox.reply(4, &1_u32, None);
         outbox.close();
         outbox.reply(5, &1_u32, None);

@@ -30,6 +30,8 @@ pub struct Segment {
     pub fd: u64,
     /// The process, informational.
     pub pid: i32,
+    /// The thread that called, who alone can interrupt its wait; 0 for none.
+    pub caller: i32,
     /// Whether it binds others in mandatory mode `optimal`.
     pub mandatory: bool,
     /// When it was granted, or asked for.

@@ -23,7 +23,7 @@ fn holder(number: u8) -> Holder {
 
 fn segment(number: u8, range: Range, exclusive: bool) -> Segment {
     let since = Instant::from_nanos(0);
-    Segment { range, exclusive, holder: holder(number), fd: 1, pid: 1, mandatory: false, since }
+    Segment { range, exclusive, holder: holder(number), fd: 1, pid: 1, caller: 1, mandatory: false, since }
 }
 
 fn scene(effects: &mut Effects) -> Scene<'_> {

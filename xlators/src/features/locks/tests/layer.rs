@@ -471,10 +471,22 @@ fn an_administrator_clears_locks() {
         let b = bench.share();
         let waits = bench.start(async move { b.inodelk(process(2, 9), "v", true, flock(Write, 0, 0)).await });
         bench.a_moment().await;
-        assert_eq!(clear("glusterfs.intrlk.tinode.kblocked").await.unwrap(), "No locks cleared.");
+        assert_eq!(clear("glusterfs.intrlk.tinode.kblocked").await, Err(Errno::NODATA));
         bench.getxattr(process(2, 9), "glusterfs.intrlk.tinode.kblocked").await.unwrap();
         bench.a_moment().await;
         assert_eq!(*waits.borrow(), Some(Err(Errno::AGAIN)));
+        // Which thread counts, not what the range says of the process.
+        bench.lk(process(1, 1), &fd, Set, flock(Write, 0, 0)).await.unwrap();
+        let (b, f) = (bench.share(), fd.clone());
+        let waits = bench.start(async move { b.lk(process(2, 9), &f, SetWait, flock(Write, 0, 0)).await });
+        bench.a_moment().await;
+        let interrupt = async |pid| {
+            bench.getxattr(process(2, pid), "glusterfs.intrlk.tposix.kblocked.0,0-0").await
+        };
+        assert_eq!(interrupt(42).await, Err(Errno::NODATA));
+        assert_eq!(interrupt(9).await.unwrap(), "posix blocked locks=1");
+        bench.a_moment().await;
+        assert_eq!(*waits.borrow(), Some(Err(Errno::INTR)));
     });
 }
 

@@ -14,6 +14,7 @@ use crate::fd::{Fd, FdRef};
 use crate::fop::request::{self, LeaseSpec, SeekWhat, XattropOp};
 use crate::fop::{Fop, reply};
 use crate::graph::Next;
+use crate::keys;
 use crate::protocol::rpc::message::Accept;
 use crate::protocol::rpc::programs::PlainRsp;
 use crate::protocol::rpc::programs::fops::*;
@@ -318,6 +319,7 @@ pub(super) fn serve(job: Job<'_>, number: u32, arguments: &[u8], separate: Optio
             job.run(Fop::Fxattrop, subject, request, Next::fxattrop, &shape::XATTROP);
         }),
         procedure::FGETXATTR => with(job, from, |job, r: FgetxattrReq| {
+            job.ticket.urgent.set(r.name.starts_with(keys::INTERRUPT_LOCKS_PREFIX.to_bytes()));
             let fd = job.fd(r.fd, r.gfid);
             let subject = r.gfid;
             let request = attempt(|| {

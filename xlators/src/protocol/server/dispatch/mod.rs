@@ -140,6 +140,7 @@ fn serve_fop(
         xid: call.xid,
         cost: Cell::new(cost),
         answered: Cell::new(false),
+        urgent: Cell::new(false),
     };
     let Some(bound) = connection.bound.get() else {
         return ticket.refuse(if call.procedure == wire::procedure::RELEASE {
@@ -153,13 +154,16 @@ fn serve_fop(
     fops::serve(job, call.procedure, arguments, payload);
 }
 
-/// The duty to answer a call. One that is dropped without an answer, because its task panicked, is answered with a system
+/// The duty to answer a call. The answer of an interrupt is urgent: when a client has the answer of the lock first, one of
+/// its two threads that receive waits for that of the interrupt, and with two such locks both of them do, for ever. One that is dropped without an answer, because its task panicked, is answered with a system
 /// error.
 pub(super) struct Ticket {
     connection: Rc<Connection>,
     xid: u32,
     cost: Cell<Cost>,
     answered: Cell<bool>,
+    /// Its answer goes before those that are not sent yet.
+    urgent: Cell<bool>,
 }
 
 impl Ticket {
@@ -171,7 +175,10 @@ impl Ticket {
     /// Answers with a body and the bytes of a read.
     fn answer_with<'a>(&self, body: &impl Wire<'a>, data: Option<Buf>) {
         self.answered.set(true);
-        self.connection.outbox.reply(self.xid, body, data);
+        match data {
+            None if self.urgent.get() => self.connection.outbox.reply_first(self.xid, body),
+            data => self.connection.outbox.reply(self.xid, body, data),
+        }
         self.connection.outbox.charge(self.cost.take());
         self.connection.flush();
     }
