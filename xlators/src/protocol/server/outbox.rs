@@ -10,6 +10,7 @@ use super::gate::Cost;
 use crate::protocol::rpc::message::{Accept, REPLY_HEADER, put_reply_header};
 use crate::protocol::rpc::record::{MARK, Mark};
 use crate::protocol::xdr::{Wire, Writer};
+use crate::types::Gfid;
 
 /// Memory that short records share.
 const PAGE: usize = 4096;
@@ -25,6 +26,8 @@ pub(super) struct Outbox {
     /// What the requests have cost whose replies are in here.
     cost: Cell<Cost>,
     closed: Cell<bool>,
+    /// The directory that is the root for the client, unless it is the root.
+    root: Cell<Option<Gfid>>,
 }
 
 /// What is sent in one go.
@@ -58,7 +61,7 @@ impl Outbox {
         let len = REPLY_HEADER + body.size();
         let mut buf = fresh(MARK + len);
         buf.set_len(MARK + len);
-        let mut to = Writer::new(&mut buf);
+        let mut to = Writer::below(self.root(), &mut buf);
         to.raw(&Mark::whole(len));
         put_reply_header(&mut to, xid, Accept::Success);
         body.put(&mut to);
@@ -81,7 +84,17 @@ impl Outbox {
         let mut tail = self.tail.borrow_mut();
         let at = tail.len();
         tail.set_len(at + len);
-        write(&mut Writer::new(tail.get_mut(at..).unwrap_or_default()));
+        write(&mut Writer::below(self.root(), tail.get_mut(at..).unwrap_or_default()));
+    }
+
+    /// The directory that is the root for the client.
+    pub(super) fn root(&self) -> Gfid {
+        self.root.get().unwrap_or(Gfid::ROOT)
+    }
+
+    /// From now on that directory is.
+    pub(super) fn set_root(&self, root: Gfid) {
+        self.root.set(Some(root));
     }
 
     /// Begins a new part.

@@ -165,6 +165,14 @@ impl PosixLocks {
         Verdict::Waits
     }
 
+    /// Sets a lock and takes what is in its way; all waits end with `EBUSY`.
+    pub fn seize(&mut self, wanted: Segment, scene: &mut Scene<'_>) {
+        self.end_waits(|_| true, Errno::BUSY, scene);
+        self.granted.retain(|held| held.holder == wanted.holder || !held.range.overlaps(wanted.range));
+        self.put(wanted, false);
+        self.settle(scene);
+    }
+
     fn put(&mut self, wanted: Segment, reserve: bool) {
         insert(if reserve { &mut self.reserved } else { &mut self.granted }, wanted);
     }

@@ -81,7 +81,7 @@ fn attempt<R>(make: impl FnOnce() -> Result<R, Errno>) -> Result<R, Errno> {
 
 /// Serves the procedure `number`.
 pub(super) fn serve(job: Job<'_>, number: u32, arguments: &[u8], separate: Option<Buf>) {
-    let from = &mut Reader::new(arguments);
+    let from = &mut Reader::below(job.bound.root, arguments);
     match number {
         0 => job.ticket.answer(&PlainRsp::default()),
         procedure::STAT => with(job, from, |job, r: StatReq| {
@@ -268,9 +268,13 @@ pub(super) fn serve(job: Job<'_>, number: u32, arguments: &[u8], separate: Optio
         procedure::LOOKUP => with(job, from, |job, r: LookupReq| {
             let subject = r.gfid;
             let request = attempt(|| {
-                Ok(request::Lookup { loc: looked_up(r.gfid, r.pargfid, r.bname)?, xdata: r.xdata })
+                Ok(request::Lookup {
+                    loc: looked_up(job.bound.root, r.gfid, r.pargfid, r.bname)?,
+                    xdata: r.xdata,
+                })
             });
-            job.run(Fop::Lookup, subject, request, Next::lookup, &shape::LOOKUP);
+            let shape = if r.bname == b"." { &shape::LOOKUP_SELF } else { &shape::LOOKUP };
+            job.run(Fop::Lookup, subject, request, Next::lookup, shape);
         }),
         procedure::READDIR => with(job, from, |job, r: ReaddirReq| {
             let fd = job.fd(r.fd, r.gfid);

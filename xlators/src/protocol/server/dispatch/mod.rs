@@ -89,7 +89,7 @@ pub(super) async fn serve(connection: &Rc<Connection>, arrival: Arrival<'_>) {
             return;
         }
         programs::handshake::PROGRAM if call.version == programs::handshake::VERSION => {
-            handshake::serve_handshake(connection, call.xid, call.procedure, arguments)
+            handshake::serve_handshake(connection, call.xid, call.procedure, arguments).await
         }
         portmap::PROGRAM if call.version == portmap::VERSION => {
             handshake::serve_portmap(connection, call.xid, call.procedure, arguments)
@@ -183,6 +183,12 @@ impl Ticket {
         self.connection.flush();
     }
 
+    /// The number of an object as the client knows it.
+    fn seen_ino(&self, ino: u64) -> u64 {
+        let root = self.connection.outbox.root();
+        if ino == root.ino() { Gfid::ROOT.ino() } else { ino }
+    }
+
     fn count_failure(&self) {
         bump(&self.connection.stats.failed, 1);
     }
@@ -240,15 +246,14 @@ impl Job<'_> {
         }
     }
 
-    fn begin(&self, fop: Fop, subject: Gfid) -> Call {
-        let spec = CallSpec {
+    fn spec(&self, fop: Fop, subject: Gfid) -> CallSpec {
+        CallSpec {
             fop,
             subject,
             caller: self.caller(),
             times: self.times(),
             unique: u64::from(self.ticket.xid),
-        };
-        self.ticket.connection.door.graph.begin(spec)
+        }
     }
 
     /// Winds a fop in a task of its own and answers with its reply.
@@ -289,12 +294,25 @@ impl Job<'_> {
         fop: Fop,
         subject: Gfid,
         waits: bool,
-        work: impl FnOnce(Task) -> F,
+        work: impl FnOnce(Task) -> F + 'static,
     ) {
         let connection = Rc::clone(&self.ticket.connection);
-        let call = self.begin(fop, subject);
-        let task = Task { brick: Rc::clone(&self.bound.brick), call, ticket: self.ticket };
-        connection.run(waits, work(task));
+        let door = Rc::clone(&connection.door);
+        let (brick, mut spec, ticket) = (Rc::clone(&self.bound.brick), self.spec(fop, subject), self.ticket);
+        let groups = door.settings().groups.filter(|_| !spec.caller.is_internal());
+        if let Some(keep) = groups {
+            let user = (spec.caller.uid, spec.caller.gid);
+            match door.names.known_groups(door.core.now(), user) {
+                Some(groups) => spec.caller.groups = (*groups).into(),
+                None => {
+                    return connection.run(waits, async move {
+                        spec.caller.groups = (*door.names.groups(&door.core, user, keep).await).into();
+                        work(Task { brick, call: door.graph.begin(spec), ticket }).await;
+                    });
+                }
+            }
+        }
+        connection.run(waits, work(Task { brick, call: door.graph.begin(spec), ticket }));
     }
 }
 
