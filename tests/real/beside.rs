@@ -172,7 +172,7 @@ fn a_file_that_is_unlinked_and_still_open() {
                     &fops::SeekReq { gfid, fd, offset: 0, what: 0, xdata: xdata.clone() },
                 ),
             );
-            let pair = Xdata::new(Dict::from_iter([(c"user.a", Value::Bin(b"b".to_vec().into()))]));
+            let pair = Xdata::new(Dict::from_iter([(c"user.a", Value::Bin(b"b".to_vec()))]));
             say(
                 "fsetxattr",
                 &peer.fop(
@@ -184,7 +184,7 @@ fn a_file_that_is_unlinked_and_still_open() {
             say("fgetxattr", &peer.fop(procedure::FGETXATTR, &get));
             let remove = fops::FremovexattrReq { gfid, fd, name: b"user.a", xdata: xdata.clone() };
             say("fremovexattr", &peer.fop(procedure::FREMOVEXATTR, &remove));
-            let zeros = Xdata::new(Dict::from_iter([(c"trusted.afr.dirty", Value::Bin(vec![0; 12].into()))]));
+            let zeros = Xdata::new(Dict::from_iter([(c"trusted.afr.dirty", Value::Bin(vec![0; 12]))]));
             let op = fops::FxattropReq { gfid, fd, flags: 0, dict: zeros, xdata: xdata.clone() };
             say("fxattrop", &peer.fop(procedure::FXATTROP, &op));
             say(

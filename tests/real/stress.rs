@@ -125,8 +125,8 @@ fn dbench_and_stress_ng_on_two_stock_mounts() {
         std::fs::remove_dir_all(&dir).unwrap();
     }
     // GlusterFS's client 10.3 stands still when two locks are interrupted at the moment in which they are granted, with its
-    // own brick as well: each of its two threads waits for what the other one would receive. These three interrupt many.
-    stress(volume.mnt(), &["flock", "locka", "lockofd"]);
+    // own brick as well: each of its two threads waits for what the other one would receive. These interrupt many at their end.
+    stress(volume.mnt(), &["flock", "fcntl", "lockf", "locka", "lockofd"]);
     drop((bare, volume));
     server.stop();
     run(kiln().arg("check").arg(scratch.brick()));
