@@ -92,6 +92,24 @@ const FOP_LATENCY: Family = Family {
     help: "How long fops took in the brick, those that failed as well.",
 };
 
+/// Of features/locks, by core and what is counted.
+const LOCKS: Family = gauge("kiln_locks", "", "Locks that clients hold or wait for, by kind.");
+const LOCK_FIGURES: &[Figure] = &[
+    figure(
+        "/waiting",
+        gauge("kiln_lock_waits", "", "Requests for locks, and those that locks hold up, that wait."),
+    ),
+    figure("/granted", counter("kiln_lock_grants", "", "Requests for locks that were granted at once.")),
+    figure(
+        "/contended",
+        counter(
+            "kiln_lock_contentions",
+            "",
+            "Requests for locks that waited, or were refused because of others.",
+        ),
+    ),
+];
+
 /// Of storage/posix.
 const POSIX: &[Figure] = &[
     figure("/healthy", gauge("kiln_brick_healthy", "", "1, or 0 when the disk or the directory has failed.")),
@@ -193,6 +211,7 @@ pub fn page(stats: &Stats) -> String {
     fops(&mut page, &counted);
     figures(&mut page, POSIX, &bricks);
     python(&mut page, &of("features/glupy"));
+    locks(&mut page, &of("features/locks"));
     process(&mut page);
     page.finish()
 }
@@ -291,6 +310,23 @@ fn fops(page: &mut Page, layers: &[&LayerStats]) {
     }
 }
 
+fn locks(page: &mut Page, layers: &[&LayerStats]) {
+    each(page, LOCKS, layers, "/cores", |page, layer, core, told| {
+        for (kind, count) in told.get("locks").and_then(Json::as_object).into_iter().flatten() {
+            if let Some(count) = number(count) {
+                page.value(&[("layer", layer), ("core", core), ("kind", kind)], count);
+            }
+        }
+    });
+    for figure in LOCK_FIGURES {
+        each(page, figure.family, layers, "/cores", |page, layer, core, told| {
+            if let Some(value) = told.pointer(figure.path).and_then(number) {
+                page.value(&[("layer", layer), ("core", core)], value);
+            }
+        });
+    }
+}
+
 fn whole(list: Option<&Json>) -> Vec<u64> {
     list.and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_u64).collect()
 }
@@ -342,6 +378,8 @@ mod tests {
                     "cumulative": { "bytes_read": 10, "bytes_written": 0, "fops": { "lookup": fop, "forget": { "hits": 1 } } } } },
                 { "name": "two", "type": "debug/io-stats", "stats": { "cumulative": { "bytes_read": 20, "bytes_written": 0 } } },
                 { "name": "p", "type": "storage/posix", "stats": { "healthy": true, "full": false } },
+                { "name": "l", "type": "features/locks", "stats": { "cores": { "1": {
+                    "locks": { "posix": 2, "inodelk": 0, "entrylk": 0 }, "waiting": 1, "granted": 5, "contended": 3 } } } },
             ],
             "cores": [CoreStats { core: 3, cpu_s: 0.5, ..CoreStats::default() }],
             "tables": { "objects": 4 },
@@ -364,6 +402,9 @@ mod tests {
             "kiln_fop_latency_seconds_bucket{layer=\"one\",fop=\"lookup\",le=\"0.001\"} 2\n",
             "kiln_fop_latency_seconds_sum{layer=\"one\",fop=\"lookup\"} 1.5\n",
             "kiln_brick_healthy{layer=\"p\"} 1\n",
+            "kiln_locks{layer=\"l\",core=\"1\",kind=\"posix\"} 2\n",
+            "kiln_lock_waits{layer=\"l\",core=\"1\"} 1\n",
+            "kiln_lock_contentions_total{layer=\"l\",core=\"1\"} 3\n",
             "kiln_core_cpu_seconds_total{core=\"3\"} 0.5\n",
             "kiln_mount_objects 4\n",
         ] {
@@ -375,9 +416,9 @@ mod tests {
     #[test]
     fn the_documentation_has_them_all() {
         let documented = include_str!("../../docs/metrics.md");
-        let tables = [SERVER, IO_STATS, POSIX, MOUNT];
+        let tables = [SERVER, IO_STATS, POSIX, LOCK_FIGURES, MOUNT];
         let of_tables = tables.iter().flat_map(|table| table.iter()).map(|figure| figure.family);
-        let others = [SERVER_CALLS, FOPS, FOP_ERRORS, FOPS_IN_FLIGHT, FOP_LATENCY];
+        let others = [SERVER_CALLS, LOCKS, FOPS, FOP_ERRORS, FOPS_IN_FLIGHT, FOP_LATENCY];
         let families: Vec<Family> =
             of_tables.chain(others).chain(CORES.iter().map(|(family, _)| *family)).collect();
         for family in &families {

@@ -8,6 +8,7 @@
 mod support;
 
 mod bad_input;
+mod beside;
 mod check;
 mod crash;
 mod crowd;

@@ -335,3 +335,42 @@ fn a_stopping_server_answers_what_it_has() {
     server.ends();
     drop(client);
 }
+
+#[test]
+fn a_directory_is_mounted_on_its_own() {
+    let scratch = Scratch::new();
+    let server = KilnServer::new(&scratch, &scratch.brick());
+    let whole = StockClient::of_volume(&scratch, server.port, "whole");
+    shell(
+        whole.mnt(),
+        "mkdir -p sub/deep/er secret && echo 1 > secret/x && echo 2 > sub/deep/f && ln -s .. sub/deep/up",
+    );
+    let part = StockClient::of_directory(&scratch, server.port, "part", "/sub/deep");
+    let said = shell(
+        part.mnt(),
+        r#"
+        ls -a | tr '\n' ' '
+        test "$(stat -c %i .)" = 1
+        cat f; mkdir a a/b; echo 3 > a/b/c; mv a/b/c top; mv er a/; ls a/er/..; echo 4 >> f; ln f g; rm g
+        test ! -e secret -a ! -e deep
+        setfattr -n user.x -v y . && getfattr -n user.x --only-values .
+        python3 -c "import os; d = os.open('a/er', os.O_DIRECTORY); print(sorted(os.listdir(d)), os.stat('..', dir_fd=d).st_ino != 0)"
+        touch -d @5 . && test "$(stat -c %Y .)" = 5
+        "#,
+    );
+    assert!(said.starts_with(". .. er f up 2"), "{said}");
+    let seen = shell(whole.mnt(), "cat sub/deep/top sub/deep/f; stat -c %Y sub/deep; ls sub/deep/a");
+    assert_eq!(seen, "3\n2\n4\n5\nb\ner\n");
+    assert!(
+        server.stats(&["--clients", "--json"]).contains("fuse") && server.dump().contains("\"/sub/deep\"")
+    );
+    drop(part);
+    // What is not there, and what is no directory.
+    for (name, path) in [("missing", "/sub/none"), ("file", "/sub/deep/f")] {
+        let log = StockClient::refused_directory(&scratch, server.port, name, path);
+        assert!(log.contains("is not found"), "{log}");
+    }
+    drop(whole);
+    server.stop();
+    run(kiln().arg("check").arg(scratch.brick()));
+}

@@ -40,7 +40,7 @@ fn fio_reads_back_what_it_wrote() {
 }
 
 /// Stressors of `stress-ng` that are about files.
-const STRESSORS: [&str; 31] = [
+const STRESSORS: [&str; 34] = [
     "dentry",
     "dir",
     "fallocate",
@@ -64,6 +64,9 @@ const STRESSORS: [&str; 31] = [
     "flock",
     "fcntl",
     "getdent",
+    "lease",
+    "locka",
+    "lockofd",
     "iomix",
     "lockf",
     "mknod",
@@ -121,8 +124,9 @@ fn dbench_and_stress_ng_on_two_stock_mounts() {
         println!("{}: {throughput}", client.mnt().display());
         std::fs::remove_dir_all(&dir).unwrap();
     }
-    // GlusterFS's client 10.3 stands still when a lock that waits is interrupted, with its own brick as well.
-    stress(volume.mnt(), &["flock", "fcntl", "lockf"]);
+    // GlusterFS's client 10.3 stands still when two locks are interrupted at the moment in which they are granted, with its
+    // own brick as well: each of its two threads waits for what the other one would receive. These interrupt many at their end.
+    stress(volume.mnt(), &["flock", "fcntl", "lockf", "locka", "lockofd"]);
     drop((bare, volume));
     server.stop();
     run(kiln().arg("check").arg(scratch.brick()));

@@ -65,6 +65,8 @@ keys! {
     INODELK_DOM_PREFIX = c"glusterfs.inodelk-dom-prefix:";
     /// Of an lk: 1 for a lock that binds all, 0 for an advisory one.
     LK_MODE = c"glusterfs.lk.lkmode";
+    /// On files that only holders of locks may read and write.
+    ENFORCE_MANDATORY_LOCK = c"trusted.glusterfs.enforce-mandatory-lock";
     /// Of a lock request: what the client calls itself.
     CONNECTION_ID = c"connection-id";
     /// Virtual attribute of a descriptor: its locks, to be taken over by another descriptor.

@@ -4,16 +4,18 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use kiln_xlators::protocol::rpc::credential::Credential;
+use kiln_xlators::protocol::rpc::credential::{Credential, Groups};
 use kiln_xlators::protocol::rpc::message::{Reply, call_record};
 use kiln_xlators::protocol::rpc::programs::{fops, handshake};
-use kiln_xlators::protocol::rpc::record::MARK;
+use kiln_xlators::protocol::rpc::record::{MARK, Mark};
 use kiln_xlators::protocol::xdr::{LegacyDict, Reader, Wire};
 
 /// See the [module](self).
 pub struct Peer {
     pub stream: TcpStream,
     xid: u32,
+    /// User, group and further groups that it calls as.
+    pub user: (u32, u32, Vec<u32>),
 }
 
 /// What came of a call.
@@ -56,7 +58,7 @@ impl Peer {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, xid: 1 }
+        Self { stream, xid: 1, user: (0, 0, Vec::new()) }
     }
 
     /// Connects and binds to `brick`.
@@ -69,7 +71,8 @@ impl Peer {
     /// SETVOLUME with these keys besides the usual ones.
     pub fn set_volume(&mut self, keys: &[(&str, &str)]) -> Answer {
         let mut dict = LegacyDict::new();
-        dict.set_text("process-uuid", "a-test");
+        // Two connections of one name are one client to the stock brick.
+        dict.set_text("process-uuid", &format!("a-test-{}", self.stream.local_addr().unwrap().port()));
         dict.set_text("fops-version", "1298437");
         keys.iter().for_each(|(key, value)| dict.set_text(key, value));
         let bytes = dict.to_bytes();
@@ -80,7 +83,16 @@ impl Peer {
     /// The record of a call, and its number.
     pub fn record<'a>(&mut self, what: (u32, u32, u32), arguments: &impl Wire<'a>) -> Vec<u8> {
         self.xid += 1;
-        let credential = Credential { owner: &[1, 2, 3, 4], pid: 7, ..Credential::default() };
+        let (uid, gid, groups) = &self.user;
+        let groups: Vec<u8> = groups.iter().flat_map(|group| group.to_be_bytes()).collect();
+        let credential = Credential {
+            owner: &[1, 2, 3, 4],
+            pid: 7,
+            uid: *uid,
+            gid: *gid,
+            groups: Groups::from_bytes(&groups),
+            ..Credential::default()
+        };
         call_record(self.xid, what, Some(&credential), arguments)
     }
 
@@ -94,6 +106,17 @@ impl Peer {
     /// Calls a fop and waits for the answer.
     pub fn fop<'a>(&mut self, procedure: u32, arguments: &impl Wire<'a>) -> Answer {
         self.call((fops::PROGRAM, fops::VERSION, procedure), arguments)
+    }
+
+    /// Calls WRITE with these bytes and waits for the answer.
+    pub fn write(&mut self, arguments: &fops::WriteReq, data: &[u8]) -> Answer {
+        let what = (fops::PROGRAM, fops::VERSION, fops::procedure::WRITE);
+        let mut record = self.record(what, arguments);
+        record.extend(data);
+        let mark = Mark::whole(record.len() - MARK);
+        record[..MARK].copy_from_slice(&mark);
+        self.send(&record);
+        self.receive()
     }
 
     /// Sends bytes; a peer that has closed is seen by the next receive.

@@ -142,6 +142,26 @@ impl StockClient {
         Self::start(scratch, name, |command| _ = command.args(server).arg("--volfile-id=vol"))
     }
 
+    /// Mounts a directory of volume `vol`, as `mount -t glusterfs HOST:/vol/directory` does.
+    pub fn of_directory(scratch: &Scratch, port: u16, name: &str, directory: &str) -> Self {
+        Self::start(scratch, name, Self::directory(port, directory))
+    }
+
+    fn directory(port: u16, directory: &str) -> impl FnOnce(&mut Command) {
+        let server = ["--volfile-server=127.0.0.1".into(), format!("--volfile-server-port={port}")];
+        let of = ["--volfile-id=vol".into(), format!("--subdir-mount={directory}")];
+        move |command| _ = command.args(server).args(of)
+    }
+
+    /// The same, when the mount is expected to fail: what the client logged until it ended.
+    pub fn refused_directory(scratch: &Scratch, port: u16, name: &str, directory: &str) -> String {
+        let mut client = Self::spawn(scratch, name.to_owned(), Self::directory(port, directory));
+        wait_for("the client to give up", Duration::from_secs(30), || {
+            client.child.try_wait().unwrap().is_some()
+        });
+        client.log()
+    }
+
     /// Mounts by a volfile of its own that has nothing but the protocol.
     pub fn of_volfile(scratch: &Scratch, name: &str, options: &str) -> Self {
         let (client, volfile) = Self::prepare(scratch, name, options);

@@ -17,8 +17,13 @@ pub struct StockServer {
 impl StockServer {
     /// Serves `brick` at `port` of the loopback, by the name of its directory as `glusterd` names bricks.
     pub fn new(scratch: &Scratch, brick: &Path, port: u16) -> Self {
+        Self::of_volfile(scratch, &server_graph(brick, port), port)
+    }
+
+    /// Serves what the text of a volfile says.
+    pub fn of_volfile(scratch: &Scratch, text: &str, port: u16) -> Self {
         let volfile = scratch.join("stock-brick.vol");
-        std::fs::write(&volfile, server_graph(brick, port)).unwrap();
+        std::fs::write(&volfile, text).unwrap();
         let child = Command::new("glusterfsd")
             .args(["-N", "-l"])
             .arg(scratch.join("stock-brick.log"))

@@ -5,7 +5,8 @@ use std::fmt;
 
 use kiln_uring::Errno;
 
-/// A base name that a directory can hold: 1 to 255 bytes, no `/`, no NUL, neither `.` nor `..`.
+/// A base name that a directory can hold: 1 to 255 bytes, no `/`, no NUL, neither `.` nor `..` (but see
+/// [`Name::dot_dot`]).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(CString);
 
@@ -25,6 +26,18 @@ impl Name {
             _ if bytes.len() > Self::MAX => Err(Errno::NAMETOOLONG),
             _ => CString::new(bytes).map(Self).map_err(|_| Errno::INVAL),
         }
+    }
+
+    /// `..`, which [`Name::new`] refuses: only a lookup may ask for the directory above, and never for that of the root.
+    #[must_use]
+    pub fn dot_dot() -> Self {
+        Self(c"..".into())
+    }
+
+    /// Whether it is `..`.
+    #[must_use]
+    pub fn is_dot_dot(&self) -> bool {
+        self.0.as_bytes() == b".."
     }
 
     /// For a system call.

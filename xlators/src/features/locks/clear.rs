@@ -1,8 +1,12 @@
 //! Locks cleared by an administrator: `gluster volume clear-locks`, or a getxattr of
 //! `glusterfs.clrlk.t<inode|entry|posix>.k<blocked|granted|all>[.<range or name>]`.
 //!
-//! `glusterfs.intrlk…` has the same form, and is restricted to the caller's own process: a client interrupts a waiting lock
+//! `glusterfs.intrlk…` has the same form, and is restricted to the caller's own thread: a client interrupts a waiting lock
 //! with it. Everybody may do that; clearing what others hold is for root alone (GlusterFS lets any user do it).
+//!
+//! An interrupt that finds no wait fails (`ENODATA`): what was asked for has been granted or refused meanwhile, and the
+//! answer is on its way. A client that is told of a success gives `EINTR` to the application and throws that answer away,
+//! which would leave a lock behind that nobody knows of (stock bricks tell of a success).
 
 use kiln_uring::Errno;
 
@@ -24,7 +28,7 @@ pub struct Order {
     granted: bool,
     range: Option<Range>,
     name: Option<Vec<u8>>,
-    /// Only those of this client and process.
+    /// Only those of this client and thread.
     process: Option<(u64, i32)>,
 }
 
@@ -81,7 +85,7 @@ impl Order {
             Kind::Posix => add(object.posix.clear(
                 self.waiting,
                 self.granted,
-                |held| in_range(held.range) && self.is_meant(held.holder.client, held.pid),
+                |held| in_range(held.range) && self.is_meant(held.holder.client, held.caller),
                 scene,
             )),
             Kind::Inode => object.inode.iter_mut().for_each(|domain| {
@@ -150,9 +154,15 @@ impl Locks {
         if order.process.is_none() && call.caller().uid != 0 && !call.caller().is_internal() {
             return Err(Errno::PERM.into());
         }
-        let noun = order.noun();
+        let (noun, interrupts) = (order.noun(), order.process.is_some());
         let (waiting, granted) = self.change(gfid, move |object, scene| order.run(object, scene)).await?;
-        let text = if waiting + granted == 0 {
+        let text = if interrupts {
+            if waiting == 0 {
+                return Err(Errno::NODATA.into());
+            }
+            tracing::debug!(%gfid, noun, waiting, "a wait is interrupted");
+            format!("{noun} blocked locks={waiting}")
+        } else if waiting + granted == 0 {
             "No locks cleared.".to_owned()
         } else {
             tracing::info!(%gfid, noun, waiting, granted, "locks were cleared");

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use kiln_uring::Errno;
+
 use super::Locks;
 use super::clear::is_order;
 use super::counts::{Asked, Subject};
@@ -46,50 +48,50 @@ macro_rules! about {
 /// What must be done before a fop goes on: for most nothing. `minds` says so without waiting.
 macro_rules! guard {
     (minds Readv $s:ident $call:ident $req:ident) => {
-        $s.minds_io($req.fd.gfid())
+        $s.minds_io($call, $req.fd.gfid())
     };
     (pass Readv $s:ident $call:ident $req:ident) => {
         $s.pass_io($call, &$req.fd, $req.offset, $req.size.into(), false).await?
     };
     (minds Writev $s:ident $call:ident $req:ident) => {
-        $s.minds_io($req.fd.gfid())
+        $s.minds_io($call, $req.fd.gfid())
     };
     (pass Writev $s:ident $call:ident $req:ident) => {
         $s.pass_io($call, &$req.fd, $req.offset, $req.data.len() as u64, true).await?
     };
     (minds Discard $s:ident $call:ident $req:ident) => {
-        $s.minds_io($req.fd.gfid())
+        $s.minds_io($call, $req.fd.gfid())
     };
     (pass Discard $s:ident $call:ident $req:ident) => {
         $s.pass_io($call, &$req.fd, $req.offset, $req.len, true).await?
     };
     (minds Zerofill $s:ident $call:ident $req:ident) => {
-        $s.minds_io($req.fd.gfid())
+        $s.minds_io($call, $req.fd.gfid())
     };
     (pass Zerofill $s:ident $call:ident $req:ident) => {
         $s.pass_io($call, &$req.fd, $req.offset, $req.len, true).await?
     };
     (minds CopyFileRange $s:ident $call:ident $req:ident) => {
-        $s.minds_io($req.fd.gfid()) || $s.minds_io($req.fd_in.gfid())
+        $s.minds_io($call, $req.fd.gfid()) || $s.minds_io($call, $req.fd_in.gfid())
     };
     (pass CopyFileRange $s:ident $call:ident $req:ident) => {{
         $s.pass_io($call, &$req.fd_in, $req.offset_in, $req.len, false).await?;
         $s.pass_io($call, &$req.fd, $req.offset, $req.len, true).await?
     }};
     (minds Truncate $s:ident $call:ident $req:ident) => {
-        $s.minds_io($req.loc.gfid)
+        $s.minds_io($call, $req.loc.gfid)
     };
     (pass Truncate $s:ident $call:ident $req:ident) => {
         $s.pass_truncate($call, $req.loc.gfid, Err(&$req.loc), $req.offset).await?
     };
     (minds Ftruncate $s:ident $call:ident $req:ident) => {
-        $s.minds_io($req.fd.gfid())
+        $s.minds_io($call, $req.fd.gfid())
     };
     (pass Ftruncate $s:ident $call:ident $req:ident) => {
         $s.pass_truncate($call, $req.fd.gfid(), Ok(&$req.fd), $req.offset).await?
     };
     (minds Open $s:ident $call:ident $req:ident) => {
-        $s.minds_io($req.fd.gfid())
+        $s.minds_io($call, $req.fd.gfid())
     };
     (pass Open $s:ident $call:ident $req:ident) => {
         $s.pass_open($call, &$req.loc, $req.fd.gfid(), $req.flags).await?
@@ -166,7 +168,20 @@ macro_rules! own {
             return Wound::new($call, async move { $s.lockinfo($call, &$req.fd).await });
         }
     };
+    (Removexattr $s:ident $call:ident $req:ident) => {
+        if $s.refuses_mark(is_mark(&$req.name)) {
+            return Wound::new($call, async move { Err(Errno::INVAL.into()) });
+        }
+    };
+    (Fremovexattr $s:ident $call:ident $req:ident) => {
+        if $s.refuses_mark(is_mark(&$req.name)) {
+            return Wound::new($call, async move { Err(Errno::INVAL.into()) });
+        }
+    };
     (Setxattr $s:ident $call:ident $req:ident) => {
+        if $s.refuses_mark($req.dict.contains(keys::ENFORCE_MANDATORY_LOCK)) {
+            return Wound::new($call, async move { Err(Errno::INVAL.into()) });
+        }
         if let Some(order) = Migration::of(&$req.dict) {
             return Wound::new($call, async move {
                 let gfid = $s.object_of($call, &$req.loc, false).await?;
@@ -175,6 +190,9 @@ macro_rules! own {
         }
     };
     (Fsetxattr $s:ident $call:ident $req:ident) => {
+        if $s.refuses_mark($req.dict.contains(keys::ENFORCE_MANDATORY_LOCK)) {
+            return Wound::new($call, async move { Err(Errno::INVAL.into()) });
+        }
         if let Some(info) = $req.dict.get(keys::LOCKINFO).cloned() {
             return Wound::new($call, async move { $s.take_lockinfo($call, &$req.fd, &info).await });
         }
@@ -253,6 +271,10 @@ macro_rules! methods {
 }
 
 crate::for_each_fop!(methods);
+
+fn is_mark(name: &Key) -> bool {
+    name.as_ref() == keys::ENFORCE_MANDATORY_LOCK
+}
 
 fn is_lockinfo(name: &Key) -> bool {
     name.as_ref() == keys::LOCKINFO

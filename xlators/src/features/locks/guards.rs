@@ -9,8 +9,9 @@ use super::state::range::Range;
 use super::{Locks, holder};
 use crate::call::Call;
 use crate::error::FopResult;
-use crate::fd::Fd;
+use crate::fd::{Fd, FdRef};
 use crate::fop::request;
+use crate::keys;
 use crate::types::{Gfid, IaType, Iatt, Loc, Xdata};
 
 /// A removal under way; the object hears of its end however it ends.
@@ -32,8 +33,30 @@ const fn is_marked(iatt: &Iatt) -> bool {
 
 impl Locks {
     /// Whether locks of the object may hold up who reads or writes it.
-    pub(super) fn minds_io(&self, gfid: Gfid) -> bool {
-        self.config().mandatory != Mandatory::Off && self.presence().may_have(gfid, Kind::Posix)
+    pub(super) fn minds_io(&self, call: &Call, gfid: Gfid) -> bool {
+        let config = self.config();
+        config.mandatory != Mandatory::Off
+            && !call.caller().is_internal()
+            && (config.fences || self.presence().may_have(gfid, Kind::Posix))
+    }
+
+    /// Whether the file is marked so that only holders of locks may read and write it.
+    pub(super) async fn is_fenced(&self, call: &Call, fd: &FdRef) -> FopResult<bool> {
+        if !self.config().fences {
+            return Ok(false);
+        }
+        let name = Some(keys::ENFORCE_MANDATORY_LOCK.into());
+        let req = request::Fgetxattr { fd: fd.clone(), name, xdata: Xdata::NONE };
+        match self.next.fgetxattr(call, req).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.errno == Errno::NODATA => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Marks may only be set and removed where they mean something.
+    pub(super) fn refuses_mark(&self, is_mark: bool) -> bool {
+        is_mark && !self.config().fences
     }
 
     /// Whether locks bind on the file; `iatt` fetches its attributes when they decide.
@@ -45,7 +68,7 @@ impl Locks {
         }
     }
 
-    async fn fstat(&self, call: &Call, fd: &crate::fd::FdRef) -> FopResult<Iatt> {
+    async fn fstat(&self, call: &Call, fd: &FdRef) -> FopResult<Iatt> {
         let req = request::Fstat { fd: fd.clone(), xdata: Xdata::NONE };
         Ok(self.next.fstat(call, req).await?.iatt)
     }
@@ -56,7 +79,7 @@ impl Locks {
 
     fn io(&self, call: &Call, range: Range, writes: bool) -> Io {
         let only_mandatory = self.config().mandatory == Mandatory::Optimal;
-        Io { holder: holder(call), range, writes, only_mandatory }
+        Io { holder: holder(call), range, writes, only_mandatory, fenced: None }
     }
 
     async fn pass(&self, gfid: Gfid, io: Io, wait: bool) -> FopResult<()> {
@@ -67,12 +90,16 @@ impl Locks {
     pub(super) async fn pass_io(
         &self,
         call: &Call,
-        fd: &crate::fd::FdRef,
+        fd: &FdRef,
         start: u64,
         len: u64,
         writes: bool,
     ) -> FopResult<()> {
         let Some(range) = Range::of_io(start, len) else { return Ok(()) };
+        if self.is_fenced(call, fd).await? {
+            let fenced = Some(if writes { Errno::BUSY } else { Errno::AGAIN });
+            return self.pass(fd.gfid(), Io { fenced, ..self.io(call, range, writes) }, false).await;
+        }
         if !self.binds(self.fstat(call, fd)).await? {
             return Ok(());
         }
@@ -85,9 +112,15 @@ impl Locks {
         &self,
         call: &Call,
         gfid: Gfid,
-        at: Result<&crate::fd::FdRef, &Loc>,
+        at: Result<&FdRef, &Loc>,
         length: u64,
     ) -> FopResult<()> {
+        let nobodys = || Fd::anonymous(gfid, OpenFlags::empty().bits(), call.caller().pid);
+        if self.is_fenced(call, &at.map_or_else(|_| nobodys(), Clone::clone)).await? {
+            let range = Range { start: length.min(Range::LAST), end: Range::LAST };
+            let io = Io { fenced: Some(Errno::AGAIN), ..self.io(call, range, true) };
+            return self.pass(gfid, io, false).await;
+        }
         let iatt = match at {
             Ok(fd) => self.fstat(call, fd).await?,
             Err(loc) => self.stat(call, loc).await?,

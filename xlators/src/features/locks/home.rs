@@ -1,6 +1,6 @@
 //! Where locks live: the table of one core, and those who wait there.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use kiln_uring::{Core, Errno};
@@ -72,13 +72,29 @@ pub struct Home {
     table: RefCell<Table>,
     waiters: RefCell<HashMap<Ticket, Waiter>>,
     upcalls: Upcalls,
+    granted: Cell<u64>,
+    contended: Cell<u64>,
+}
+
+/// Locks of one core, for statistics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Locks that are held or waited for: POSIX and flock, inodelk, entrylk.
+    pub locks: [usize; 3],
+    /// Requests that wait now.
+    pub waiting: usize,
+    /// Requests that were granted at once.
+    pub granted: u64,
+    /// Requests that found what they wanted taken: they waited, or were refused.
+    pub contended: u64,
 }
 
 impl Home {
     /// With that table.
     #[must_use]
     pub fn new(table: Table, upcalls: Upcalls) -> Self {
-        Self { table: RefCell::new(table), waiters: RefCell::default(), upcalls }
+        let (waiters, granted, contended) = Default::default();
+        Self { table: RefCell::new(table), waiters, upcalls, granted, contended }
     }
 
     /// The table, to look at or to configure. Not to be held across anything else of this type.
@@ -91,6 +107,17 @@ impl Home {
     #[must_use]
     pub fn waiters(&self) -> usize {
         self.waiters.borrow().len()
+    }
+
+    /// How many there are, and were.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        Figures {
+            locks: self.table.borrow().counts(),
+            waiting: self.waiters(),
+            granted: self.granted.get(),
+            contended: self.contended.get(),
+        }
     }
 
     /// Does something with an object's locks, and tells everybody whom it concerns.
@@ -169,6 +196,8 @@ impl Home {
         let verdict = table.with(gfid, Some(client), core.now(), &mut effects, |object, scene| {
             object.acquire(ticket, want, wait, scene)
         });
+        let counter = if verdict == Verdict::Granted { &self.granted } else { &self.contended };
+        counter.set(counter.get() + 1);
         (verdict, effects)
     }
 

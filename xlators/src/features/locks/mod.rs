@@ -34,12 +34,13 @@ pub mod state;
 #[cfg(test)]
 mod tests;
 
+use std::any::Any;
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json, json};
 
 use crate::call::Call;
 use crate::fd::FdRef;
@@ -50,7 +51,7 @@ use crate::translator::{
     Children, Event, InstanceContext, PrepareContext, Shared, Translator, TranslatorType,
 };
 
-use home::Home;
+use home::{Figures, Home};
 use options::Config;
 use presence::Presence;
 use state::Holder;
@@ -65,8 +66,30 @@ pub static TYPE: TranslatorType = TranslatorType {
     prepare,
     instance,
     renew: TranslatorType::nothing_to_renew,
-    merge_stats: TranslatorType::no_stats,
+    merge_stats,
 };
+
+/// What one core hands in.
+struct Snapshot(usize, Figures);
+
+/// See [`TranslatorType::merge_stats`]: by core, because each has the locks of its own objects.
+fn merge_stats(parts: Vec<Box<dyn Any + Send>>) -> Json {
+    let parts = parts.into_iter().filter_map(|part| part.downcast::<Snapshot>().ok());
+    let cores: Map<String, Json> = parts
+        .map(|part| {
+            let Snapshot(core, figures) = *part;
+            let [posix, inodelk, entrylk] = figures.locks;
+            let told = json!({
+                "locks": { "posix": posix, "inodelk": inodelk, "entrylk": entrylk },
+                "waiting": figures.waiting,
+                "granted": figures.granted,
+                "contended": figures.contended,
+            });
+            (core.to_string(), told)
+        })
+        .collect();
+    if cores.is_empty() { Json::Null } else { json!({ "cores": cores }) }
+}
 
 /// What all cores share.
 #[derive(Debug)]
@@ -150,6 +173,10 @@ impl Translator for Locks {
             tracing::info!(objects, waiters, "the brick stops with locks that clients hold; they are gone");
         }
         Box::pin(std::future::ready(()))
+    }
+
+    fn stats(&self) -> Option<Box<dyn Any + Send>> {
+        Some(Box::new(Snapshot(self.owners.core().id(), self.owners.mine().figures())))
     }
 
     fn statedump(&self) -> Json {

@@ -151,6 +151,7 @@ impl Locks {
                 holder: Holder { client, owner: flock.owner },
                 fd: 0,
                 pid: flock.pid,
+                caller: 0,
                 mandatory: flags & MANDATORY != 0,
                 since,
             });

@@ -57,9 +57,9 @@ pub const OPTIONS: &[OptionSpec] = &[
         "enforce-mandatory-lock",
         OptionKind::Bool,
         "off",
-        "Whether files marked by their users take writes from lock holders only.",
-    )
-    .ignored("the extended attribute that marks such files is not supported; mandatory-locking is"),
+        "Whether files can be marked, by the extended attribute trusted.glusterfs.enforce-mandatory-lock, so that only who \
+         holds a lock on the bytes may read or write them, and who locks takes what others hold. Needs mandatory-locking.",
+    ),
 ];
 
 /// When locks bind those who read and write without one.
@@ -80,6 +80,8 @@ pub enum Mandatory {
 pub struct Config {
     /// See the option.
     pub mandatory: Mandatory,
+    /// Whether marked files are fenced: the option, and mandatory locking.
+    pub fences: bool,
     /// See the option.
     pub trace: bool,
     /// See the option.
@@ -102,6 +104,7 @@ impl Config {
         };
         Self {
             mandatory,
+            fences: mandatory != Mandatory::Off && options.bool("enforce-mandatory-lock"),
             trace: options.bool("trace"),
             monkey: options.bool("monkey-unlocking"),
             settings: Settings {

@@ -12,7 +12,7 @@ use crate::error::FopResult;
 use crate::fd::{Fd, FdRef};
 use crate::fop::{reply, request};
 use crate::keys;
-use crate::types::{EntrylkCmd, Flock, Gfid, LkCmd, Loc, LockType, Name, Value, Xdata};
+use crate::types::{Dict, EntrylkCmd, Flock, Gfid, LkCmd, Loc, LockType, Name, Value, Xdata};
 
 /// What an inodelk on this first byte, to the end of the file, means: the object's metadata, which has a domain of its own.
 const METADATA_START: i64 = i64::MAX - 1;
@@ -75,9 +75,15 @@ impl Locks {
             holder: holder(call),
             fd: self.fd_number(&req.fd),
             pid: req.flock.pid,
+            caller: call.caller().pid,
             mandatory: req.xdata.get(keys::LK_MODE).and_then(Value::as_i64).is_some_and(|mode| mode == 1),
             since: self.now(),
         };
+        let sets = matches!(req.cmd, LkCmd::Set | LkCmd::SetWait) && req.flock.kind != LockType::Unlock;
+        if sets && self.is_fenced(call, &req.fd).await? {
+            self.change(gfid, move |object, scene| object.seize(segment, scene)).await?;
+            return Ok(reply::Lk { flock: req.flock, xdata: Xdata::NONE });
+        }
         let flock = self.lk(gfid, req.cmd, req.flock, segment).await?;
         Ok(reply::Lk { flock, xdata: Xdata::NONE })
     }
@@ -126,8 +132,8 @@ impl Locks {
     }
 
     /// The object of a lock by location, which must exist.
-    async fn resolve(&self, call: &Call, loc: Loc) -> FopResult<Gfid> {
-        let found = self.next.lookup(call, request::Lookup { loc, xdata: Xdata::NONE }).await;
+    async fn resolve(&self, call: &Call, loc: Loc, xdata: Xdata) -> FopResult<Gfid> {
+        let found = self.next.lookup(call, request::Lookup { loc, xdata }).await;
         let gone = |errno| if errno == Errno::NOENT { Errno::STALE } else { errno };
         found.map(|found| found.iatt.gfid).map_err(|error| gone(error.errno).into())
     }
@@ -138,13 +144,15 @@ impl Locks {
             return Ok(loc.gfid);
         }
         let by_gfid = Loc::object(loc.gfid);
-        self.resolve(call, if loc.gfid.is_null() { loc.clone() } else { by_gfid }).await
+        self.resolve(call, if loc.gfid.is_null() { loc.clone() } else { by_gfid }, Xdata::NONE).await
     }
 
     /// The same through a descriptor; one that nobody opened may name anything.
     async fn object_of_fd(&self, call: &Call, fd: &Fd, unlocks: bool) -> FopResult<Gfid> {
-        if fd.is_anonymous() {
-            return self.object_of(call, &Loc::object(fd.gfid()), unlocks).await;
+        if fd.is_anonymous() && !unlocks {
+            // Also one that was unlinked and is open elsewhere.
+            let xdata = Xdata::new(Dict::from_iter([(keys::UNLINKED_LOOKUP, Value::Int(1))]));
+            return self.resolve(call, Loc::object(fd.gfid()), xdata).await;
         }
         Ok(fd.gfid())
     }

@@ -1,13 +1,16 @@
 //! Who may use a brick: `auth.addr` and `auth.login`.
 //!
-//! Each method accepts, rejects, or has no opinion. One rejection refuses, and at least one must accept.
+//! Each method accepts, rejects, or has no opinion. One rejection refuses, and at least one must accept. An address that is in
+//! no list is no reason to refuse: GlusterFS's own daemons come with a password, from wherever they run.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use kiln_uring::net::Address;
 
 use crate::options::Options;
 use crate::protocol::xdr::LegacyDict;
+use crate::storage::posix::fnmatch;
 
 /// What a method says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,20 +20,42 @@ enum Opinion {
     None,
 }
 
-/// Whether a client at `peer` that sent `request` may use `brick`.
-/// Whose certificate is for `certified`, if the connection is encrypted.
-pub(super) fn admits(
-    options: &Options,
-    brick: &str,
-    peer: &Address,
-    certified: Option<&str>,
-    request: &LegacyDict,
-) -> bool {
-    let login = match certified {
-        Some(name) => by_certificate(options, brick, name),
-        None => by_login(options, brick, request),
+/// Who wants to use what.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Visitor<'a> {
+    pub peer: &'a Address,
+    pub brick: &'a str,
+    /// The directory of the brick that it wants to mount; `/` for all of it.
+    pub directory: &'a str,
+    /// Whose certificate it has, if the connection is encrypted.
+    pub certified: Option<&'a str>,
+    pub request: &'a LegacyDict,
+}
+
+/// The addresses of the hosts that are named by the rules.
+pub(super) type Hosts = [(String, Rc<[IpAddr]>)];
+
+/// The names of hosts in the rules for this visitor: their addresses must be known before [`admits`] is asked.
+pub(super) fn hosts(options: &Options, visitor: &Visitor<'_>) -> Vec<String> {
+    let lists = [list(options, visitor, "allow"), list(options, visitor, "reject")];
+    let patterns = lists.into_iter().flatten().flat_map(|list| patterns(list, visitor.directory));
+    let mut hosts: Vec<String> = patterns
+        .map(|pattern| pattern.strip_prefix('!').unwrap_or(pattern))
+        .filter(|pattern| is_host(pattern))
+        .map(str::to_owned)
+        .collect();
+    hosts.sort();
+    hosts.dedup();
+    hosts
+}
+
+/// Whether the visitor may use the brick.
+pub(super) fn admits(options: &Options, visitor: &Visitor<'_>, hosts: &Hosts) -> bool {
+    let login = match visitor.certified {
+        Some(name) => by_certificate(options, visitor.brick, name),
+        None => by_login(options, visitor.brick, visitor.request),
     };
-    let opinions = [by_address(options, brick, peer), login];
+    let opinions = [by_address(options, visitor, hosts), login];
     !opinions.contains(&Opinion::Reject) && opinions.contains(&Opinion::Accept)
 }
 
@@ -39,22 +64,23 @@ pub(super) fn is_privileged(peer: &Address) -> bool {
     peer.port().is_none_or(|port| port < 1024)
 }
 
-fn by_address(options: &Options, brick: &str, peer: &Address) -> Opinion {
-    let list = |what: &str| options.text(&format!("auth.addr.{brick}.{what}"));
-    let (allow, reject) = (list("allow"), list("reject"));
+fn list<'a>(options: &'a Options, visitor: &Visitor<'_>, what: &str) -> Option<&'a str> {
+    options.text(&format!("auth.addr.{}.{what}", visitor.brick))
+}
+
+fn by_address(options: &Options, visitor: &Visitor<'_>, hosts: &Hosts) -> Opinion {
+    let [allow, reject] = ["allow", "reject"].map(|what| list(options, visitor, what));
     if allow.is_none() && reject.is_none() {
         return Opinion::None;
     }
-    if !options.bool("rpc-auth-allow-insecure") && !is_privileged(peer) {
+    if !options.bool("rpc-auth-allow-insecure") && !is_privileged(visitor.peer) {
         return Opinion::Reject;
     }
-    if reject.is_some_and(|list| matches(list, peer)) {
-        return Opinion::Reject;
-    }
-    match allow {
-        Some(list) if matches(list, peer) => Opinion::Accept,
-        Some(_) => Opinion::Reject,
-        None => Opinion::Accept,
+    let has = |list: Option<&str>| list.is_some_and(|list| matches(list, visitor, hosts));
+    match (has(reject), has(allow)) {
+        (true, _) => Opinion::Reject,
+        (false, true) => Opinion::Accept,
+        (false, false) => Opinion::None,
     }
 }
 
@@ -62,7 +88,7 @@ fn by_address(options: &Options, brick: &str, peer: &Address) -> Opinion {
 fn by_certificate(options: &Options, brick: &str, name: &str) -> Opinion {
     let Some(allowed) = options.text(&format!("auth.login.{brick}.ssl-allow")) else { return Opinion::None };
     let patterns = allowed.split([',', ' ']).filter(|pattern| !pattern.is_empty());
-    let found = patterns.into_iter().any(|pattern| glob(pattern.as_bytes(), name.as_bytes()));
+    let found = patterns.into_iter().any(|pattern| fnmatch(pattern.as_bytes(), name.as_bytes()));
     if found { Opinion::Accept } else { Opinion::Reject }
 }
 
@@ -86,32 +112,72 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
 }
 
-/// Whether the address is in the list. Patterns after a `!` exclude; a directory before brackets is not looked at, because
-/// only the whole volume can be mounted.
-fn matches(list: &str, peer: &Address) -> bool {
+/// What the list says of a directory. A plain list is for all of them; otherwise it is made of `/directory(pattern|pattern)`,
+/// and ends for us at the first element that is not.
+fn patterns<'a>(list: &'a str, directory: &str) -> Vec<&'a str> {
+    if !list.starts_with('/') && !list.contains('(') {
+        return list.split(',').map(str::trim).filter(|pattern| !pattern.is_empty()).collect();
+    }
+    let mut found = Vec::new();
+    for entry in list.split(',').map(str::trim) {
+        let Some((of, rest)) = entry.split_once('(').filter(|(of, _)| of.starts_with('/')) else { break };
+        if same_directory(of, directory) {
+            let inside = rest.split_once(')').map_or(rest, |(inside, _)| inside);
+            found.extend(inside.split('|').map(str::trim).filter(|pattern| !pattern.is_empty()));
+        }
+    }
+    found
+}
+
+fn same_directory(a: &str, b: &str) -> bool {
+    a.trim_end_matches('/') == b.trim_end_matches('/')
+}
+
+/// Whether a pattern is the name of a host: not an address, and without wildcards.
+fn is_host(pattern: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    pattern.len() <= 255 && pattern.parse::<IpAddr>().is_err() && pattern.split('.').all(label)
+}
+
+/// Whether the address is in the list. Patterns after a `!` exclude.
+fn matches(list: &str, visitor: &Visitor<'_>, hosts: &Hosts) -> bool {
+    let peer = visitor.peer;
     let text = match peer {
         Address::Ip(address) => canonical(address.ip()).to_string(),
         other => other.to_string(),
     };
-    list.split(',').map(str::trim).filter(|pattern| !pattern.is_empty()).any(|pattern| {
+    let is_at = |host: &str| {
+        let Address::Ip(peer) = peer else { return false };
+        let known = hosts.iter().find(|(name, _)| name == host);
+        known.is_some_and(|(_, addresses)| addresses.contains(&canonical(peer.ip())))
+    };
+    patterns(list, visitor.directory).into_iter().any(|pattern| {
         let (negated, pattern) = match pattern.strip_prefix('!') {
             Some(rest) => (true, rest),
             None => (false, pattern),
         };
-        let found = glob(pattern.as_bytes(), text.as_bytes())
+        let found = fnmatch(pattern.as_bytes(), text.as_bytes())
             || in_network(pattern, peer)
-            || (pattern == "localhost" && is_loopback(peer));
+            || is_same(pattern, peer)
+            || is_at(pattern);
         found != negated
     })
+}
+
+/// The same address in other words, as those of IPv6 have.
+fn is_same(pattern: &str, peer: &Address) -> bool {
+    let Address::Ip(peer) = peer else { return false };
+    pattern.parse::<IpAddr>().is_ok_and(|ip| canonical(ip) == canonical(peer.ip()))
 }
 
 /// IPv4 in the clothes of IPv6 is IPv4.
 fn canonical(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
-}
-
-fn is_loopback(peer: &Address) -> bool {
-    matches!(peer, Address::Ip(address) if canonical(address.ip()).is_loopback())
 }
 
 /// `address/bits`
@@ -132,31 +198,6 @@ fn in_network(pattern: &str, peer: &Address) -> bool {
     }
 }
 
-/// `*` and `?`, as in names of files.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    let mut star = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(byte) if *byte == b'?' || *byte == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => {
-                let Some((at, from)) = star else { return false };
-                star = Some((at, from + 1));
-                p = at + 1;
-                t = from + 1;
-            }
-        }
-    }
-    pattern[p..].iter().all(|byte| *byte == b'*')
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::options::OPTIONS;
@@ -172,7 +213,44 @@ mod tests {
             request.set_text("username", user);
             request.set_text("password", password);
         }
-        admits(&options(pairs), "/b", &Address::Ip(peer.parse().unwrap()), None, &request)
+        let peer = Address::Ip(peer.parse().unwrap());
+        let visitor =
+            Visitor { peer: &peer, brick: "/b", directory: "/", certified: None, request: &request };
+        admits(&options(pairs), &visitor, &known())
+    }
+
+    /// What the name service says.
+    fn known() -> Vec<(String, Rc<[IpAddr]>)> {
+        let host = |name: &str, ips: &[&str]| {
+            (name.to_owned(), ips.iter().map(|ip| ip.parse().unwrap()).collect::<Rc<[IpAddr]>>())
+        };
+        vec![host("localhost", &["127.0.0.1", "::1"]), host("a.example", &["10.1.2.3", "10.1.2.4"])]
+    }
+
+    #[test]
+    fn hosts_and_directories() {
+        let rules = [
+            ("auth.addr./b.allow", "/(a.example|10.9.*),/sub(c.example|!10.1.*),/x/y(*)"),
+            ("auth.addr./b.reject", "b.example, 10.0.0.1, !d-e.example, *.f, 10.*, ::1"),
+        ];
+        let request = LegacyDict::new();
+        let visitor =
+            |peer, directory| Visitor { peer, brick: "/b", directory, certified: None, request: &request };
+        let at = |text: &str| Address::Ip(text.parse().unwrap());
+        let (near, far) = (at("10.1.2.4:5"), at("11.1.2.4:5"));
+        assert_eq!(hosts(&options(&rules), &visitor(&near, "/")), ["a.example", "b.example", "d-e.example"]);
+        assert_eq!(hosts(&options(&rules), &visitor(&near, "/sub/")).first().unwrap(), "b.example");
+        let allowed = options(&rules[..1]);
+        let may = |peer, directory| admits(&allowed, &visitor(peer, directory), &known());
+        assert!(may(&near, "/") && !may(&far, "/"));
+        assert!(!may(&near, "/sub") && may(&far, "/sub") && may(&far, "/sub/"));
+        assert!(may(&near, "/x/y") && !may(&near, "/x"));
+        // A plain list is for every directory.
+        let plain = options(&[("auth.addr./b.allow", "a.example")]);
+        assert!(admits(&plain, &visitor(&near, "/anything"), &known()));
+        // What comes after something else than a directory does not count.
+        let mixed = options(&[("auth.addr./b.allow", "*,/sub(*)")]);
+        assert!(!admits(&mixed, &visitor(&near, "/sub"), &known()));
     }
 
     #[test]
@@ -207,6 +285,12 @@ mod tests {
         assert!(!admitted(&mixed, "10.1.2.3:5", Some(("ann", "y"))), "a wrong password refuses");
         let strict = [&mixed[..], &[("strict-auth-accept", "on")]].concat();
         assert!(!admitted(&strict, "10.1.2.3:5", None));
+        // GlusterFS's own daemons have a password and may come from elsewhere, unless they are rejected.
+        let near = [&rules[..], &[("auth.addr./b.allow", "192.168.*")]].concat();
+        assert!(admitted(&near, "10.1.2.3:5", Some(("ann", "x"))) && !admitted(&near, "10.1.2.3:5", None));
+        let not = [&rules[..], &[("auth.addr./b.reject", "10.*")]].concat();
+        assert!(!admitted(&not, "10.1.2.3:5", Some(("ann", "x"))));
+        assert!(admitted(&not, "11.1.2.3:5", Some(("ann", "x"))) && !admitted(&not, "11.1.2.3:5", None));
     }
 
     #[test]
@@ -216,7 +300,14 @@ mod tests {
             let mut request = LegacyDict::new();
             request.set_text("username", "ann");
             request.set_text("password", "wrong");
-            admits(&options(pairs), "/b", &peer, Some(name), &request)
+            let visitor = Visitor {
+                peer: &peer,
+                brick: "/b",
+                directory: "/",
+                certified: Some(name),
+                request: &request,
+            };
+            admits(&options(pairs), &visitor, &[])
         };
         let names = [("auth.login./b.ssl-allow", "ann, *.example.org")];
         assert!(admitted(&names, "ann") && admitted(&names, "www.example.org"));
@@ -228,18 +319,5 @@ mod tests {
         let login = [("auth.login./b.allow", "ann"), ("auth.login.ann.password", "right")];
         assert!(admitted(&[&login[..], &address].concat(), "x"), "passwords are not looked at");
         assert!(!admitted(&login, "x"), "nor do they accept");
-    }
-
-    #[test]
-    fn patterns() {
-        for (pattern, text, expected) in [
-            ("*", "", true),
-            ("1?.*", "10.5", true),
-            ("a*b*c", "axxbyyc", true),
-            ("a*b", "acd", false),
-            ("", "x", false),
-        ] {
-            assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
-        }
     }
 }

@@ -28,6 +28,7 @@ use crate::protocol::rpc::message::{bare_reply, call_record};
 use crate::protocol::rpc::programs::callback;
 use crate::protocol::xdr::Wire;
 use crate::translator::Event;
+use crate::types::Gfid;
 
 /// How long an ending connection goes on sending the replies that are done.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -38,6 +39,10 @@ const GOODBYE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) brick: Rc<Brick>,
+    /// The directory that is the client's root: that of the brick, or one below it.
+    pub(super) root: Gfid,
+    /// Its path in the brick.
+    pub(super) directory: String,
     /// The client's own name for itself.
     pub(super) process: String,
     pub(super) version: String,
@@ -289,6 +294,7 @@ impl Connection {
             shown.insert("brick".into(), json!(bound.brick.name));
             shown.insert("process".into(), json!(bound.process));
             shown.insert("version".into(), json!(bound.version));
+            shown.insert("directory".into(), json!(bound.directory));
         }
         if let (Some(identity), Some(shown)) = (&self.identity, shown.as_object_mut()) {
             shown.insert("certificate".into(), json!(identity.name));

@@ -15,6 +15,7 @@ use super::connection::Connection;
 use super::gate::Gate;
 use super::intake::Intake;
 use super::link::{Inlet, Outlet};
+use super::names::Names;
 use super::options::Settings;
 use super::report::Tally;
 use super::shared::{Seat, Shared};
@@ -56,6 +57,7 @@ pub(super) struct Door {
     /// Memory of all connections of this core.
     pub(super) gate: Gate,
     pub(super) tally: Tally,
+    pub(super) names: Names,
     connections: RefCell<Slab<Rc<Connection>>>,
     stopping: Signal,
 }
@@ -100,6 +102,7 @@ impl Door {
             bricks: bricks.collect(),
             gate: Gate::new(usize::MAX, shared.memory_per_core),
             settings: RefCell::new(shared.settings()),
+            names: Names::new(Arc::clone(&shared.names)),
             shared,
             graph: Rc::clone(graph),
             tally: Tally::default(),
@@ -227,6 +230,7 @@ impl Door {
     pub(super) fn apply_settings(&self) {
         let settings = self.shared.settings();
         self.settings.replace(Arc::clone(&settings));
+        self.names.clear();
         let all: Vec<_> =
             self.connections.borrow().iter().map(|(_, connection)| Rc::clone(connection)).collect();
         all.iter()

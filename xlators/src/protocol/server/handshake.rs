@@ -1,16 +1,21 @@
 //! Everything but fops: the programs there are, the ping, SETVOLUME, volfiles, ports.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use kiln_uring::Errno;
 use kiln_uring::net::Address;
 
-use super::auth;
+use super::auth::{self, Visitor};
 use super::connection::{Bound, Connection};
+use super::door::Brick;
 use super::volfile;
+use crate::call::CallSpec;
+use crate::fop::{Fop, request};
 use crate::protocol::rpc::message::Accept;
 use crate::protocol::rpc::programs::{PlainRsp, dump, fops, handshake, portmap};
 use crate::protocol::xdr::{LegacyDict, Reader, Wire, XdrError};
+use crate::types::{Gfid, Loc, Name, Xdata};
 
 /// A reply, or how the call was refused.
 type Answered = Result<(), Accept>;
@@ -49,11 +54,16 @@ pub(super) fn serve_dump(to: &Rc<Connection>, xid: u32, procedure: u32, argument
 }
 
 /// GlusterFS Handshake.
-pub(super) fn serve_handshake(to: &Rc<Connection>, xid: u32, procedure: u32, arguments: &[u8]) -> Answered {
+pub(super) async fn serve_handshake(
+    to: &Rc<Connection>,
+    xid: u32,
+    procedure: u32,
+    arguments: &[u8],
+) -> Answered {
     let from = &mut Reader::new(arguments);
     match procedure {
         0 | handshake::PING => to.outbox.reply(xid, &PlainRsp::default(), None),
-        handshake::SETVOLUME => set_volume(to, xid, handshake::SetvolumeReq::get(from)?.dict),
+        handshake::SETVOLUME => set_volume(to, xid, handshake::SetvolumeReq::get(from)?.dict).await,
         handshake::GETSPEC => get_spec(to, xid, handshake::GetspecReq::get(from)?.key),
         handshake::SET_LK_VER => {
             let lk_ver = handshake::SetLkVerReq::get(from)?.lk_ver;
@@ -85,11 +95,12 @@ pub(super) fn serve_portmap(to: &Rc<Connection>, xid: u32, procedure: u32, argum
 /// A refusal of SETVOLUME: the errno, and the sentence that the client prints.
 type Refused = (Errno, String);
 
-fn set_volume(to: &Rc<Connection>, xid: u32, dict: &[u8]) {
+async fn set_volume(to: &Rc<Connection>, xid: u32, dict: &[u8]) {
     let mut answer = LegacyDict::new();
-    let result = LegacyDict::parse(dict)
-        .map_err(|_| (Errno::INVAL, "the request does not decode".to_owned()))
-        .and_then(|request| bind(to, &request));
+    let result = match LegacyDict::parse(dict) {
+        Ok(request) => bind(to, &request).await,
+        Err(_) => Err((Errno::INVAL, "the request does not decode".to_owned())),
+    };
     let (op_ret, op_errno) = match result {
         Ok(()) => {
             answer.set_text("ERROR", "Success");
@@ -114,7 +125,7 @@ fn set_volume(to: &Rc<Connection>, xid: u32, dict: &[u8]) {
 }
 
 /// Binds the connection to the brick that is asked for, if its client may use it.
-fn bind(to: &Rc<Connection>, request: &LegacyDict) -> Result<(), Refused> {
+async fn bind(to: &Rc<Connection>, request: &LegacyDict) -> Result<(), Refused> {
     let missing = |key: &str| (Errno::INVAL, format!("No {key} in the request"));
     let process = request.text("process-uuid").ok_or_else(|| missing("process-uuid"))?;
     let name = request.text("remote-subvolume").ok_or_else(|| missing("remote-subvolume"))?;
@@ -132,36 +143,73 @@ fn bind(to: &Rc<Connection>, request: &LegacyDict) -> Result<(), Refused> {
         let text = "connections to the brick have to be encrypted, and this one is not".to_owned();
         return Err((Errno::ACCESS, text));
     }
-    if !auth::admits(&settings.options, name, &to.peer, certified, request) {
+    let directory = request.text("subdir-mount").unwrap_or("/");
+    let visitor = Visitor { peer: &to.peer, brick: name, directory, certified, request };
+    let hosts = addresses(to, auth::hosts(&settings.options, &visitor)).await?;
+    if !auth::admits(&settings.options, &visitor, &hosts) {
         return Err((Errno::ACCESS, "Authentication failed".to_owned()));
-    }
-    if request.get("subdir-mount").is_some() {
-        let text = "only the whole volume can be mounted, not a directory of it".to_owned();
-        return Err((Errno::NOENT, text));
     }
     if let (Some(wanted), Some(mine)) = (request.text("volume-id"), &brick.volume_id)
         && !wanted.eq_ignore_ascii_case(mine)
     {
         return Err((Errno::INVAL, format!("Volume-ID mismatch: the brick belongs to {mine}")));
     }
+    let root = find(to, brick, directory).await.map_err(|errno| {
+        let text = format!("subdirectory for mount \"{}\" is not found", printable(directory));
+        (errno, text)
+    })?;
     let bound = Bound {
         brick: Rc::clone(brick),
+        root,
+        directory: printable(directory),
         process: printable(process),
         version: printable(request.text("client-version").unwrap_or("unknown")),
     };
     let (process, version) = (bound.process.clone(), bound.version.clone());
     if let Err(again) = to.bound.set(bound) {
         // The same again is the same; another brick would leave descriptors of the first one behind.
-        let same = to.bound.get().is_some_and(|bound| Rc::ptr_eq(&bound.brick, &again.brick));
+        let same = |bound: &Bound| Rc::ptr_eq(&bound.brick, &again.brick) && bound.root == again.root;
+        let same = to.bound.get().is_some_and(same);
         return if same {
             Ok(())
         } else {
             Err((Errno::INVAL, "the connection has a brick already".to_owned()))
         };
     }
+    to.outbox.set_root(root);
     to.seat.set_light(false);
-    tracing::info!(client = %to.peer, brick = name, "accepted {process} (version {version})");
+    tracing::info!(client = %to.peer, brick = name, directory, "accepted {process} (version {version})");
     Ok(())
+}
+
+/// The addresses of the hosts that the rules name.
+async fn addresses(to: &Rc<Connection>, hosts: Vec<String>) -> Result<Vec<(String, Rc<[IpAddr]>)>, Refused> {
+    let mut known = Vec::with_capacity(hosts.len());
+    for host in hosts {
+        let addresses = to.door.names.addresses(&to.door.core, &host).await.map_err(|()| {
+            // Not EACCES, at which clients give up for good.
+            let text = format!("the address of {host}, which the rules name, is not known yet; try again");
+            (Errno::AGAIN, text)
+        })?;
+        known.push((host, addresses));
+    }
+    Ok(known)
+}
+
+/// The directory at a path of the brick.
+async fn find(to: &Rc<Connection>, brick: &Brick, path: &str) -> Result<Gfid, Errno> {
+    let mut gfid = Gfid::ROOT;
+    for name in path.split('/').filter(|name| !name.is_empty()) {
+        let name = Name::new(name.as_bytes()).map_err(|_| Errno::NOENT)?;
+        let call = to.door.graph.begin(CallSpec::internal(Fop::Lookup, gfid));
+        let request = request::Lookup { loc: Loc::entry(gfid, name), xdata: Xdata::NONE };
+        let found = brick.next.lookup(&call, request).await.map_err(|error| error.errno)?.iatt;
+        if !found.is_dir() || found.gfid.is_null() {
+            return Err(Errno::NOENT);
+        }
+        gfid = found.gfid;
+    }
+    Ok(gfid)
 }
 
 /// Longest name of a client that is remembered; stock ones have about 120 bytes.

@@ -27,6 +27,7 @@
 //! | [`link`], [`tls`] | plain and encrypted connections |
 //! | [`gate`] | room |
 //! | [`handshake`], [`auth`], [`volfile`] | who may, and what clients are told |
+//! | [`names`] | hosts and groups, from the system's name services |
 //! | [`dispatch`] | from calls to fops and back |
 //! | [`upcalls`] | what layers tell clients |
 //! | [`stats`], [`report`] | counters of a client, and what operators are told |
@@ -40,6 +41,7 @@ mod handshake;
 mod intake;
 mod link;
 mod listen;
+mod names;
 mod options;
 mod outbox;
 mod report;

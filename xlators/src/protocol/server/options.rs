@@ -49,12 +49,12 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("transport.socket.ssl-crl-path", Path, "", "Directory with lists of revoked certificates; every authority must have one then.").no_default(),
     OptionSpec::new("transport.socket.ssl-dh-param", Path, "", "").no_default().ignored("keys are exchanged over elliptic curves only"),
     // Who may.
-    OptionSpec::new("auth.addr.*.allow", Str, "", "Addresses that may use the brick: a list of addresses, patterns and networks; `!` before one excludes it.").no_default(),
-    OptionSpec::new("auth.addr.*.reject", Str, "", "Addresses that may not, whatever else is said.").no_default(),
+    OptionSpec::new("auth.addr.*.allow", Str, "", "Who may use the brick: a list of addresses, patterns of addresses, networks and host names; `!` before one excludes it. Or a list of `/directory(address|address)`: who may mount that directory, `/` being all of the brick.").no_default(),
+    OptionSpec::new("auth.addr.*.reject", Str, "", "Who may not, whatever else is said; in the same form.").no_default(),
     OptionSpec::new("auth.login.*.allow", Str, "", "Users that may use the brick, with their password.").no_default(),
     OptionSpec::new("auth.login.*.password", Str, "", "Password of a user.").no_default(),
     OptionSpec::new("auth.login.*.ssl-allow", Str, "", "Common names of certificates that may use the brick, as patterns; only for connections in TLS, whose user names and passwords do not count.").no_default(),
-    OptionSpec::new("auth-path", Path, "", "Directory whose sub-directories the addresses may be limited to.").no_default().ignored("sub-directories cannot be mounted on their own"),
+    OptionSpec::new("auth-path", Path, "", "").no_default().ignored("the rules name the brick"),
     OptionSpec::new("strict-auth-accept", Bool, "off", "Clients without a user name are refused."),
     OptionSpec::new("rpc-auth-allow-insecure", Bool, "on", "Clients may come from ports that everybody can use, 1024 and above."),
     OptionSpec::new("rpc-auth.auth-glusterfs", Bool, "on", "").ignored("it is what clients use"),
@@ -65,8 +65,8 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("all-squash", Bool, "off", "Every user of clients becomes anonuid and anongid."),
     OptionSpec::new("anonuid", Id, "65534", "User that squashed ones become."),
     OptionSpec::new("anongid", Id, "65534", "Group that squashed ones become."),
-    OptionSpec::new("manage-gids", Bool, "off", "").ignored("the client's list of groups counts"),
-    OptionSpec::new("gid-timeout", Int(0, i64::MAX), "300", "").ignored("no groups are looked up here"),
+    OptionSpec::new("manage-gids", Bool, "off", "Which groups a user is in is looked up here, by the number of the user; what the client says does not count."),
+    OptionSpec::new("gid-timeout", Int(0, 1 << 32), "300", "Seconds for which the groups of a user are remembered."),
     // What stock volfiles say besides.
     OptionSpec::new("transport.socket.own-thread", Bool, "off", "").ignored(ONE_LOOP),
     OptionSpec::new("event-threads", Int(1, 1024), "2", "").ignored(ONE_LOOP),
@@ -95,6 +95,8 @@ pub(super) struct Settings {
     pub all_squash: bool,
     pub anonuid: u32,
     pub anongid: u32,
+    /// How long the groups of users, which are looked up here, are remembered; `None` when the client says them.
+    pub groups: Option<Duration>,
 }
 
 impl Settings {
@@ -121,6 +123,9 @@ impl Settings {
             all_squash: options.bool("all-squash"),
             anonuid: options.id("anonuid").unwrap_or(65_534),
             anongid: options.id("anongid").unwrap_or(65_534),
+            groups: options
+                .bool("manage-gids")
+                .then(|| Duration::from_secs(u64::try_from(options.int("gid-timeout")).unwrap_or(0))),
             options: options.clone(),
         }
     }

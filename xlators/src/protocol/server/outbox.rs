@@ -10,6 +10,7 @@ use super::gate::Cost;
 use crate::protocol::rpc::message::{Accept, REPLY_HEADER, put_reply_header};
 use crate::protocol::rpc::record::{MARK, Mark};
 use crate::protocol::xdr::{Wire, Writer};
+use crate::types::Gfid;
 
 /// Memory that short records share.
 const PAGE: usize = 4096;
@@ -25,6 +26,8 @@ pub(super) struct Outbox {
     /// What the requests have cost whose replies are in here.
     cost: Cell<Cost>,
     closed: Cell<bool>,
+    /// The directory that is the root for the client, unless it is the root.
+    root: Cell<Option<Gfid>>,
 }
 
 /// What is sent in one go.
@@ -50,6 +53,21 @@ impl Outbox {
         }
     }
 
+    /// The same, before everything that is not being sent yet.
+    pub(super) fn reply_first<'a>(&self, xid: u32, body: &impl Wire<'a>) {
+        if self.closed.get() {
+            return;
+        }
+        let len = REPLY_HEADER + body.size();
+        let mut buf = fresh(MARK + len);
+        buf.set_len(MARK + len);
+        let mut to = Writer::below(self.root(), &mut buf);
+        to.raw(&Mark::whole(len));
+        put_reply_header(&mut to, xid, Accept::Success);
+        body.put(&mut to);
+        self.parts.borrow_mut().insert(0, buf.into());
+    }
+
     /// A record that is complete.
     pub(super) fn record(&self, record: &[u8]) {
         self.fill(record.len(), |to| to.raw(record));
@@ -66,7 +84,17 @@ impl Outbox {
         let mut tail = self.tail.borrow_mut();
         let at = tail.len();
         tail.set_len(at + len);
-        write(&mut Writer::new(tail.get_mut(at..).unwrap_or_default()));
+        write(&mut Writer::below(self.root(), tail.get_mut(at..).unwrap_or_default()));
+    }
+
+    /// The directory that is the root for the client.
+    pub(super) fn root(&self) -> Gfid {
+        self.root.get().unwrap_or(Gfid::ROOT)
+    }
+
+    /// From now on that directory is.
+    pub(super) fn set_root(&self, root: Gfid) {
+        self.root.set(Some(root));
     }
 
     /// Begins a new part.
@@ -147,6 +175,12 @@ mod tests {
         assert!(rest.is_empty());
         assert_eq!(lengths, [32, 39, REPLY_HEADER + 5004]);
         assert!(outbox.take().is_none());
+        outbox.reply(6, &7_u64, Some(Buf::from_slice(b"payload")));
+        outbox.reply(7, &7_u64, None);
+        outbox.reply_first(8, &7_u64);
+        let first = outbox.take().unwrap().parts.swap_remove(0);
+        assert_eq!(&first[MARK..MARK + 4], [0, 0, 0, 8]);
+        assert_eq!(whole(&first).map(<[u8]>::len), Some(first.len() - MARK));
         outbox.reply(4, &1_u32, None);
         outbox.close();
         outbox.reply(5, &1_u32, None);

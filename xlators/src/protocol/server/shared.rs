@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use kiln_uring::net::Address;
 
 use super::ServeConfig;
+use super::names::NameService;
 use super::options::Settings;
 
 /// The file whose presence encrypts GlusterFS's management connections.
@@ -24,6 +25,8 @@ pub(super) struct Shared {
     pub(super) uuid: String,
     /// Whether the management port is encrypted where the bricks' is, as every daemon of GlusterFS decides it at its start.
     pub(super) secure_management: bool,
+    /// Asks for groups and hosts.
+    pub(super) names: Arc<NameService>,
     serving: OnceLock<Serving>,
     next_client: AtomicU64,
     /// Connections of each core.
@@ -49,6 +52,7 @@ impl Shared {
             memory_per_core,
             uuid,
             secure_management: Path::new(SECURE_ACCESS).exists(),
+            names: Arc::default(),
             serving: OnceLock::new(),
             next_client: AtomicU64::new(1),
             loads: (0..cores.max(1)).map(|_| AtomicUsize::new(0)).collect(),

@@ -8,7 +8,7 @@ use super::shared::Shared;
 use crate::protocol::rpc::programs::callback::{self, OldIatt};
 use crate::protocol::xdr::LegacyDict;
 use crate::types::dict::Value;
-use crate::types::{LockType, Xdata};
+use crate::types::{Gfid, Iatt, LockType, Xdata};
 use crate::upcall::{Invalidation, Upcall, UpcallEvent};
 
 /// `GF_UPCALL_CACHE_INVALIDATION`
@@ -46,7 +46,10 @@ pub(super) fn deliver(door: &Door, upcall: &Upcall) {
 }
 
 fn tell(to: &Rc<Connection>, upcall: &Upcall) {
-    let gfid = upcall.gfid;
+    let root = to.outbox.root();
+    let seen = |gfid: Gfid| if gfid == root { Gfid::ROOT } else { gfid };
+    let old = |iatt: &Iatt| OldIatt(Iatt { gfid: seen(iatt.gfid), ..*iatt });
+    let gfid = seen(upcall.gfid);
     match &upcall.event {
         UpcallEvent::CacheInvalidation(change) => {
             let Invalidation { stale, expires, iatt, parent, old_parent, xdata } = &**change;
@@ -56,9 +59,9 @@ fn tell(to: &Rc<Connection>, upcall: &Upcall) {
                 event_type: CACHE_INVALIDATION,
                 flags: stale.bits(),
                 expire_time_attr: u32::try_from(expires.as_secs()).unwrap_or(u32::MAX),
-                stat: OldIatt(*iatt),
-                parent_stat: OldIatt(*parent),
-                oldparent_stat: OldIatt(*old_parent),
+                stat: old(iatt),
+                parent_stat: old(parent),
+                oldparent_stat: old(old_parent),
                 xdata: &xdata,
             };
             to.call_back(callback::CACHE_INVALIDATION, &call);

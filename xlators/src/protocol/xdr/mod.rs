@@ -14,6 +14,8 @@ pub use legacy::LegacyDict;
 pub use nouns::{DirEntry, DirEntryPlus, IATT_SIZE, Lease, LockEntry};
 pub(crate) use structs::wire_structs;
 
+use crate::types::Gfid;
+
 /// Why bytes are no value of the type that was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum XdrError {
@@ -52,13 +54,21 @@ pub const fn padded(len: usize) -> usize {
 pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// What the gfid of the root means.
+    root: Gfid,
 }
 
 impl<'a> Reader<'a> {
     /// Reads from the start of `bytes`.
     #[must_use]
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self { bytes, at: 0, root: Gfid::ROOT }
+    }
+
+    /// The same from a peer whose root is the directory `root`.
+    #[must_use]
+    pub const fn below(root: Gfid, bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0, root }
     }
 
     /// How many bytes have been read.
@@ -127,13 +137,26 @@ impl<'a> Reader<'a> {
 pub struct Writer<'m> {
     memory: &'m mut [u8],
     at: usize,
+    /// What is written as the gfid of the root.
+    root: Gfid,
 }
 
 impl<'m> Writer<'m> {
     /// Writes from the start of `memory`.
     #[must_use]
     pub const fn new(memory: &'m mut [u8]) -> Self {
-        Self { memory, at: 0 }
+        Self { memory, at: 0, root: Gfid::ROOT }
+    }
+
+    /// The same for a peer whose root is the directory `root`.
+    #[must_use]
+    pub const fn below(root: Gfid, memory: &'m mut [u8]) -> Self {
+        Self { memory, at: 0, root }
+    }
+
+    /// A gfid as the peer knows it.
+    fn seen(&self, gfid: Gfid) -> Gfid {
+        if gfid == self.root { Gfid::ROOT } else { gfid }
     }
 
     /// Bytes written.

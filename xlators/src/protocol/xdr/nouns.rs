@@ -19,11 +19,13 @@ impl Wire<'_> for Gfid {
     }
 
     fn put(&self, to: &mut Writer<'_>) {
-        to.raw(self.as_bytes());
+        let seen = to.seen(*self);
+        to.raw(seen.as_bytes());
     }
 
     fn get(from: &mut Reader<'_>) -> Result<Self, XdrError> {
-        from.array().map(Self::from_bytes)
+        let gfid = from.array().map(Self::from_bytes)?;
+        Ok(if gfid.is_root() { from.root } else { gfid })
     }
 }
 
@@ -50,14 +52,15 @@ impl Wire<'_> for Iatt {
     }
 
     fn put(&self, to: &mut Writer<'_>) {
-        let (flags, ino) = match (self.kind, self.gfid.is_null()) {
+        let seen = Self { gfid: to.seen(self.gfid), ..*self };
+        let (flags, ino) = match (seen.kind, seen.gfid.is_null()) {
             (IaType::Invalid, _) => (0, 0),
-            (_, true) => (FILLED & !INO, self.ino()),
-            (_, false) => (FILLED, self.ino()),
+            (_, true) => (FILLED & !INO, seen.ino()),
+            (_, false) => (FILLED, seen.ino()),
         };
         let mut out = [0; IATT_SIZE];
         let mut fields = Writer::new(&mut out);
-        self.gfid.put(&mut fields);
+        seen.gfid.put(&mut fields);
         let longs = [flags, ino, self.dev, self.rdev, self.size, self.blocks, 0, 0];
         longs.iter().for_each(|field| field.put(&mut fields));
         let times = [self.atime, self.mtime, self.ctime, Timespec::default()];

@@ -27,6 +27,11 @@ impl Posix {
         if is_dot_glusterfs(parent, &name) {
             return Err(Errno::PERM.into());
         }
+        // Above the root is what is not the brick's.
+        let is_above = name.is_dot_dot();
+        if is_above && parent.is_root() {
+            return self.lookup_gfid(parent, xdata).await;
+        }
         let dir = self.directory(parent).await?;
         let warmth = self.entry_warmth(parent, &dir, &name).await;
         let job = {
@@ -37,7 +42,7 @@ impl Posix {
         match &found {
             Ok(reply) => {
                 let gfid = reply.iatt.gfid;
-                if reply.iatt.is_dir() && self.has_unchecked_handle(gfid) {
+                if reply.iatt.is_dir() && !is_above && self.has_unchecked_handle(gfid) {
                     self.check_dir_handle(gfid, parent, dir, name).await;
                 }
                 self.touch_object(gfid);
@@ -177,6 +182,7 @@ fn lookup_entry(
     let stat = entry.map_err(failed)?;
     let gfid = match brick.gfid_of(here) {
         Ok(gfid) => gfid,
+        Err(Errno::NODATA) if name.is_dot_dot() => return Err(failed(Errno::NODATA)),
         Err(Errno::NODATA) => match heal::adopt(brick, parent, dir, name, &stat, &xdata) {
             Ok(gfid) => gfid,
             Err(errno) => return Err(failed(errno)),
@@ -195,11 +201,9 @@ fn lookup_entry(
         stat
     };
     let attrs = brick.attrs(gfid, stat, here).map_err(failed)?;
-    let xdata = fill::answer(
-        brick,
-        &Filled { gfid, attrs: &attrs, target: here, warmth, parent: Some((parent, name)) },
-        &xdata,
-    );
+    let named = (!name.is_dot_dot()).then_some((parent, name));
+    let xdata =
+        fill::answer(brick, &Filled { gfid, attrs: &attrs, target: here, warmth, parent: named }, &xdata);
     Ok(reply::Lookup { iatt: attrs.iatt, postparent, xdata })
 }
 

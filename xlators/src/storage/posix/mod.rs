@@ -58,6 +58,8 @@ pub(crate) mod testkit;
 mod warm;
 mod xattr;
 
+pub(crate) use xattr::fnmatch::fnmatch;
+
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;

@@ -64,6 +64,8 @@ pub struct Io {
     pub writes: bool,
     /// Only locks that were taken as mandatory count (mode `optimal`).
     pub only_mandatory: bool,
+    /// The file is fenced: only who holds a lock on all of the range may, and others get this error at once.
+    pub fenced: Option<Errno>,
 }
 
 /// Which kinds of locks, for counts and clearing.
@@ -169,6 +171,9 @@ impl Object {
                 if self.allows(&io) {
                     return Verdict::Granted;
                 }
+                if let Some(errno) = io.fenced {
+                    return Verdict::Refused(errno);
+                }
                 if !wait || self.io.len() >= MOST {
                     return Verdict::Refused(Errno::AGAIN);
                 }
@@ -205,12 +210,26 @@ impl Object {
     /// Whether the read or write may go on.
     #[must_use]
     pub fn allows(&self, io: &Io) -> bool {
+        if io.fenced.is_some() {
+            return self
+                .posix
+                .granted()
+                .iter()
+                .any(|held| held.holder == io.holder && held.range.covers(io.range));
+        }
         !self.posix.granted().iter().any(|held| {
             held.range.overlaps(io.range)
                 && held.holder != io.holder
                 && (io.writes || held.exclusive)
                 && (held.mandatory || !io.only_mandatory)
         })
+    }
+
+    /// Takes a lock on a fenced file: whatever others hold of it goes, and everybody who waits hears so (`EBUSY`).
+    pub fn seize(&mut self, segment: Segment, scene: &mut Scene<'_>) {
+        self.posix.seize(segment, scene);
+        self.io.drain(..).for_each(|(ticket, _)| scene.answer(ticket, Err(Errno::BUSY)));
+        self.settle(scene);
     }
 
     /// Releases an inodelk; false when there is none.

@@ -30,6 +30,8 @@ pub struct Segment {
     pub fd: u64,
     /// The process, informational.
     pub pid: i32,
+    /// The thread that called, who alone can interrupt its wait; 0 for none.
+    pub caller: i32,
     /// Whether it binds others in mandatory mode `optimal`.
     pub mandatory: bool,
     /// When it was granted, or asked for.
@@ -161,6 +163,14 @@ impl PosixLocks {
         self.waiting.push_back(Wait { ticket, segment: wanted, reserve, once: !wait });
         self.settle(scene);
         Verdict::Waits
+    }
+
+    /// Sets a lock and takes what is in its way; all waits end with `EBUSY`.
+    pub fn seize(&mut self, wanted: Segment, scene: &mut Scene<'_>) {
+        self.end_waits(|_| true, Errno::BUSY, scene);
+        self.granted.retain(|held| held.holder == wanted.holder || !held.range.overlaps(wanted.range));
+        self.put(wanted, false);
+        self.settle(scene);
     }
 
     fn put(&mut self, wanted: Segment, reserve: bool) {

@@ -51,6 +51,12 @@ impl Range {
         Some(Self { start: start.min(Self::LAST), end })
     }
 
+    /// Whether all of `other` is in it.
+    #[must_use]
+    pub const fn covers(self, other: Self) -> bool {
+        self.start <= other.start && other.end <= self.end
+    }
+
     /// Its length as `struct flock` has it: 0 reaches to the end.
     #[must_use]
     pub const fn length(self) -> i64 {

@@ -38,14 +38,16 @@ pub struct Table {
     settings: Settings,
     /// Locks and waits of all objects.
     total: usize,
+    /// The same by kind.
+    counts: [usize; 3],
 }
 
 impl Table {
     /// Without locks.
     #[must_use]
     pub fn new(presence: Arc<Presence>, settings: Settings) -> Self {
-        let (objects, clients, names) = Default::default();
-        Self { objects, clients, names, presence, settings, total: 0 }
+        let (objects, clients, names, counts) = Default::default();
+        Self { objects, clients, names, presence, settings, total: 0, counts }
     }
 
     /// Takes new options over.
@@ -69,10 +71,11 @@ impl Table {
         }
         let mut scene = Scene { gfid, now, settings: self.settings, effects };
         let result = work(&mut known.object, &mut scene);
-        for (kind, published) in KINDS.into_iter().zip(&mut known.published) {
+        for ((kind, published), all) in KINDS.into_iter().zip(&mut known.published).zip(&mut self.counts) {
             let count = known.object.count(kind);
             self.presence.publish(gfid, kind, *published, count);
             self.total = (self.total + count).saturating_sub(*published);
+            *all = (*all + count).saturating_sub(*published);
             *published = count;
         }
         if known.object.is_empty() {
@@ -101,6 +104,12 @@ impl Table {
                 }
             }
         }
+    }
+
+    /// Locks and waits of all objects, by kind: POSIX, inodelk, entrylk.
+    #[must_use]
+    pub const fn counts(&self) -> [usize; 3] {
+        self.counts
     }
 
     /// An object that has locks.

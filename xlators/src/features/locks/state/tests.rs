@@ -23,7 +23,7 @@ fn holder(number: u8) -> Holder {
 
 fn segment(number: u8, range: Range, exclusive: bool) -> Segment {
     let since = Instant::from_nanos(0);
-    Segment { range, exclusive, holder: holder(number), fd: 1, pid: 1, mandatory: false, since }
+    Segment { range, exclusive, holder: holder(number), fd: 1, pid: 1, caller: 1, mandatory: false, since }
 }
 
 fn scene(effects: &mut Effects) -> Scene<'_> {
@@ -463,10 +463,17 @@ fn mandatory_locks_hold_up_those_they_bind() {
         range: Range { start, end: start + 5 },
         writes,
         only_mandatory: true,
+        fenced: None,
     };
     assert!(object.allows(&io(1, 12, false)), "a shared lock lets others read");
     assert!(object.allows(&io(0, 12, true)), "the holder may write");
     assert!(object.allows(&io(1, 30, true)), "elsewhere");
+    let fenced = |number, start| Io { fenced: Some(Errno::BUSY), ..io(number, start, true) };
+    assert!(
+        object.allows(&fenced(0, 12)) && !object.allows(&fenced(0, 16)) && !object.allows(&fenced(1, 30))
+    );
+    let refused = object.acquire(Ticket(9), Want::Io(fenced(1, 30)), true, &mut scene(&mut effects));
+    assert_eq!(refused, Verdict::Refused(Errno::BUSY));
     let write = Want::Io(io(1, 12, true));
     let verdict = object.acquire(Ticket(2), write.clone(), false, &mut scene(&mut effects));
     assert_eq!(verdict, Verdict::Refused(Errno::AGAIN));

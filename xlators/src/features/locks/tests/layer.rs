@@ -471,10 +471,21 @@ fn an_administrator_clears_locks() {
         let b = bench.share();
         let waits = bench.start(async move { b.inodelk(process(2, 9), "v", true, flock(Write, 0, 0)).await });
         bench.a_moment().await;
-        assert_eq!(clear("glusterfs.intrlk.tinode.kblocked").await.unwrap(), "No locks cleared.");
+        assert_eq!(clear("glusterfs.intrlk.tinode.kblocked").await, Err(Errno::NODATA));
         bench.getxattr(process(2, 9), "glusterfs.intrlk.tinode.kblocked").await.unwrap();
         bench.a_moment().await;
         assert_eq!(*waits.borrow(), Some(Err(Errno::AGAIN)));
+        // Which thread counts, not what the range says of the process.
+        bench.lk(process(1, 1), &fd, Set, flock(Write, 0, 0)).await.unwrap();
+        let (b, f) = (bench.share(), fd.clone());
+        let waits = bench.start(async move { b.lk(process(2, 9), &f, SetWait, flock(Write, 0, 0)).await });
+        bench.a_moment().await;
+        let interrupt =
+            async |pid| bench.getxattr(process(2, pid), "glusterfs.intrlk.tposix.kblocked.0,0-0").await;
+        assert_eq!(interrupt(42).await, Err(Errno::NODATA));
+        assert_eq!(interrupt(9).await.unwrap(), "posix blocked locks=1");
+        bench.a_moment().await;
+        assert_eq!(*waits.borrow(), Some(Err(Errno::INTR)));
     });
 }
 
@@ -550,5 +561,31 @@ fn a_statedump_names_holders_and_waiters() {
         ));
         let waits = line("inodelk.v.inodelk[1](BLOCKED)");
         assert!(waits.contains("client=2, connection-id=CTX-2, blocked at "), "{waits}");
+    });
+}
+
+#[test]
+fn figures_of_a_core() {
+    Sim::new(12).run(async |core| {
+        let bench = Bench::new(&core, &[]);
+        let fd = Fd::file(FILE, 2, 1);
+        bench.lk(process(1, 1), &fd, Set, flock(Write, 0, 10)).await.unwrap();
+        bench.lk(process(1, 1), &fd, Set, flock(Write, 20, 10)).await.unwrap();
+        assert_eq!(bench.lk(process(2, 1), &fd, Set, flock(Write, 0, 1)).await, Err(Errno::AGAIN));
+        let (b, f) = (bench.share(), fd.clone());
+        let waits = bench.start(async move { b.lk(process(2, 1), &f, SetWait, flock(Write, 0, 1)).await });
+        bench.a_moment().await;
+        let told = || {
+            let parts = bench.rig.graph.layers().iter().filter_map(|layer| layer.stats()).collect();
+            (super::super::TYPE.merge_stats)(parts)["cores"]["0"].clone()
+        };
+        let expected = serde_json::json!({
+            "locks": { "posix": 3, "inodelk": 0, "entrylk": 0 }, "waiting": 1, "granted": 2, "contended": 2
+        });
+        assert_eq!(told(), expected);
+        bench.rig.graph.notify(&Event::ClientGone(1));
+        bench.a_moment().await;
+        assert!(waits.borrow().as_ref().unwrap().is_ok());
+        assert_eq!((&told()["locks"]["posix"], &told()["waiting"]), (&1.into(), &0.into()));
     });
 }

@@ -14,6 +14,7 @@ use crate::fd::{Fd, FdRef};
 use crate::fop::request::{self, LeaseSpec, SeekWhat, XattropOp};
 use crate::fop::{Fop, reply};
 use crate::graph::Next;
+use crate::keys;
 use crate::protocol::rpc::message::Accept;
 use crate::protocol::rpc::programs::PlainRsp;
 use crate::protocol::rpc::programs::fops::*;
@@ -80,7 +81,7 @@ fn attempt<R>(make: impl FnOnce() -> Result<R, Errno>) -> Result<R, Errno> {
 
 /// Serves the procedure `number`.
 pub(super) fn serve(job: Job<'_>, number: u32, arguments: &[u8], separate: Option<Buf>) {
-    let from = &mut Reader::new(arguments);
+    let from = &mut Reader::below(job.bound.root, arguments);
     match number {
         0 => job.ticket.answer(&PlainRsp::default()),
         procedure::STAT => with(job, from, |job, r: StatReq| {
@@ -267,9 +268,13 @@ pub(super) fn serve(job: Job<'_>, number: u32, arguments: &[u8], separate: Optio
         procedure::LOOKUP => with(job, from, |job, r: LookupReq| {
             let subject = r.gfid;
             let request = attempt(|| {
-                Ok(request::Lookup { loc: looked_up(r.gfid, r.pargfid, r.bname)?, xdata: r.xdata })
+                Ok(request::Lookup {
+                    loc: looked_up(job.bound.root, r.gfid, r.pargfid, r.bname)?,
+                    xdata: r.xdata,
+                })
             });
-            job.run(Fop::Lookup, subject, request, Next::lookup, &shape::LOOKUP);
+            let shape = if r.bname == b"." { &shape::LOOKUP_SELF } else { &shape::LOOKUP };
+            job.run(Fop::Lookup, subject, request, Next::lookup, shape);
         }),
         procedure::READDIR => with(job, from, |job, r: ReaddirReq| {
             let fd = job.fd(r.fd, r.gfid);
@@ -318,6 +323,7 @@ pub(super) fn serve(job: Job<'_>, number: u32, arguments: &[u8], separate: Optio
             job.run(Fop::Fxattrop, subject, request, Next::fxattrop, &shape::XATTROP);
         }),
         procedure::FGETXATTR => with(job, from, |job, r: FgetxattrReq| {
+            job.ticket.urgent.set(r.name.starts_with(keys::INTERRUPT_LOCKS_PREFIX.to_bytes()));
             let fd = job.fd(r.fd, r.gfid);
             let subject = r.gfid;
             let request = attempt(|| {

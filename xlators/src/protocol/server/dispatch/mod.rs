@@ -89,7 +89,7 @@ pub(super) async fn serve(connection: &Rc<Connection>, arrival: Arrival<'_>) {
             return;
         }
         programs::handshake::PROGRAM if call.version == programs::handshake::VERSION => {
-            handshake::serve_handshake(connection, call.xid, call.procedure, arguments)
+            handshake::serve_handshake(connection, call.xid, call.procedure, arguments).await
         }
         portmap::PROGRAM if call.version == portmap::VERSION => {
             handshake::serve_portmap(connection, call.xid, call.procedure, arguments)
@@ -140,6 +140,7 @@ fn serve_fop(
         xid: call.xid,
         cost: Cell::new(cost),
         answered: Cell::new(false),
+        urgent: Cell::new(false),
     };
     let Some(bound) = connection.bound.get() else {
         return ticket.refuse(if call.procedure == wire::procedure::RELEASE {
@@ -153,13 +154,16 @@ fn serve_fop(
     fops::serve(job, call.procedure, arguments, payload);
 }
 
-/// The duty to answer a call. One that is dropped without an answer, because its task panicked, is answered with a system
+/// The duty to answer a call. The answer of an interrupt is urgent: when a client has the answer of the lock first, one of
+/// its two threads that receive waits for that of the interrupt, and with two such locks both of them do, for ever. One that is dropped without an answer, because its task panicked, is answered with a system
 /// error.
 pub(super) struct Ticket {
     connection: Rc<Connection>,
     xid: u32,
     cost: Cell<Cost>,
     answered: Cell<bool>,
+    /// Its answer goes before those that are not sent yet.
+    urgent: Cell<bool>,
 }
 
 impl Ticket {
@@ -171,9 +175,18 @@ impl Ticket {
     /// Answers with a body and the bytes of a read.
     fn answer_with<'a>(&self, body: &impl Wire<'a>, data: Option<Buf>) {
         self.answered.set(true);
-        self.connection.outbox.reply(self.xid, body, data);
+        match data {
+            None if self.urgent.get() => self.connection.outbox.reply_first(self.xid, body),
+            data => self.connection.outbox.reply(self.xid, body, data),
+        }
         self.connection.outbox.charge(self.cost.take());
         self.connection.flush();
+    }
+
+    /// The number of an object as the client knows it.
+    fn seen_ino(&self, ino: u64) -> u64 {
+        let root = self.connection.outbox.root();
+        if ino == root.ino() { Gfid::ROOT.ino() } else { ino }
     }
 
     fn count_failure(&self) {
@@ -233,15 +246,14 @@ impl Job<'_> {
         }
     }
 
-    fn begin(&self, fop: Fop, subject: Gfid) -> Call {
-        let spec = CallSpec {
+    fn spec(&self, fop: Fop, subject: Gfid) -> CallSpec {
+        CallSpec {
             fop,
             subject,
             caller: self.caller(),
             times: self.times(),
             unique: u64::from(self.ticket.xid),
-        };
-        self.ticket.connection.door.graph.begin(spec)
+        }
     }
 
     /// Winds a fop in a task of its own and answers with its reply.
@@ -282,12 +294,25 @@ impl Job<'_> {
         fop: Fop,
         subject: Gfid,
         waits: bool,
-        work: impl FnOnce(Task) -> F,
+        work: impl FnOnce(Task) -> F + 'static,
     ) {
         let connection = Rc::clone(&self.ticket.connection);
-        let call = self.begin(fop, subject);
-        let task = Task { brick: Rc::clone(&self.bound.brick), call, ticket: self.ticket };
-        connection.run(waits, work(task));
+        let door = Rc::clone(&connection.door);
+        let (brick, mut spec, ticket) = (Rc::clone(&self.bound.brick), self.spec(fop, subject), self.ticket);
+        let groups = door.settings().groups.filter(|_| !spec.caller.is_internal());
+        if let Some(keep) = groups {
+            let user = (spec.caller.uid, spec.caller.gid);
+            match door.names.known_groups(door.core.now(), user) {
+                Some(groups) => spec.caller.groups = (*groups).into(),
+                None => {
+                    return connection.run(waits, async move {
+                        spec.caller.groups = (*door.names.groups(&door.core, user, keep).await).into();
+                        work(Task { brick, call: door.graph.begin(spec), ticket }).await;
+                    });
+                }
+            }
+        }
+        connection.run(waits, work(Task { brick, call: door.graph.begin(spec), ticket }));
     }
 }
 

@@ -96,6 +96,12 @@ pub(super) static LOOKUP: Shape<reply::Lookup> = Shape {
     },
 };
 
+/// The same for `.`, which is in itself.
+pub(super) static LOOKUP_SELF: Shape<reply::Lookup> = Shape {
+    ok: |reply, ticket| (LOOKUP.ok)(reply::Lookup { postparent: reply.iatt, ..reply }, ticket),
+    fail: LOOKUP.fail,
+};
+
 pub(super) static READLINK: Shape<reply::Readlink> = Shape {
     ok: |reply, ticket| {
         let reply::Readlink { target, iatt: stat, xdata } = reply;
@@ -216,7 +222,7 @@ pub(super) static READDIR: Shape<reply::Entries> = Shape {
             .entries
             .iter()
             .map(|entry| DirEntry {
-                ino: entry.ino,
+                ino: ticket.seen_ino(entry.ino),
                 offset: entry.offset,
                 len: entry.name.count_bytes() as u32,
                 kind: entry.kind.into(),
@@ -235,7 +241,7 @@ pub(super) static READDIRP: Shape<reply::Entries> = Shape {
             .entries
             .iter_mut()
             .map(|entry| DirEntryPlus {
-                ino: entry.ino,
+                ino: ticket.seen_ino(entry.ino),
                 offset: entry.offset,
                 len: entry.name.count_bytes() as u32,
                 kind: entry.kind.into(),

@@ -32,13 +32,15 @@ pub(super) fn entry(parent: Gfid, name: &[u8]) -> Result<Loc, Errno> {
 }
 
 /// What a lookup is about: an entry when there is a name, else the object.
-pub(super) fn looked_up(gfid: Gfid, parent: Gfid, name: &[u8]) -> Result<Loc, Errno> {
+/// For a client whose root is `root`.
+pub(super) fn looked_up(root: Gfid, gfid: Gfid, parent: Gfid, name: &[u8]) -> Result<Loc, Errno> {
     match cut(name) {
         b"" => object(gfid),
         b"." => object(parent),
-        // The root is its own parent.
-        b".." if parent.is_root() => object(parent),
+        // The root is its own parent, and what is above it is not the client's.
+        b".." if parent == root || parent.is_root() => object(parent),
         _ if parent.is_null() => Err(Errno::INVAL),
+        b".." => Ok(Loc::entry(parent, Name::dot_dot())),
         name => Ok(Loc::known_entry(gfid, parent, Name::new(name)?)),
     }
 }
@@ -209,9 +211,12 @@ mod tests {
         assert_eq!(entry(Gfid::NULL, b"a"), Err(Errno::INVAL));
         assert_eq!(entry(parent, b"a\0b").unwrap().name.unwrap().as_bytes(), b"a");
         assert_eq!(entry(parent, &[b'x'; 256]), Err(Errno::NAMETOOLONG));
-        assert_eq!(looked_up(Gfid::NULL, Gfid::NULL, b""), Err(Errno::INVAL));
-        assert_eq!(looked_up(Gfid::ROOT, Gfid::NULL, b""), Ok(Loc::object(Gfid::ROOT)));
-        assert_eq!(looked_up(Gfid::NULL, Gfid::ROOT, b".."), Ok(Loc::object(Gfid::ROOT)));
+        assert_eq!(looked_up(Gfid::ROOT, Gfid::NULL, Gfid::NULL, b""), Err(Errno::INVAL));
+        assert_eq!(looked_up(Gfid::ROOT, Gfid::ROOT, Gfid::NULL, b""), Ok(Loc::object(Gfid::ROOT)));
+        assert_eq!(looked_up(Gfid::ROOT, Gfid::NULL, Gfid::ROOT, b".."), Ok(Loc::object(Gfid::ROOT)));
+        assert_eq!(looked_up(Gfid::ROOT, Gfid::NULL, parent, b".."), Ok(Loc::entry(parent, Name::dot_dot())));
+        assert_eq!(looked_up(parent, Gfid::NULL, parent, b".."), Ok(Loc::object(parent)));
+        assert_eq!(looked_up(Gfid::ROOT, Gfid::NULL, Gfid::NULL, b".."), Err(Errno::INVAL));
         assert_eq!(xattr_name(0, b"ignored"), Ok(None));
     }
 }
