@@ -22,6 +22,10 @@ static NATIVE: &[&TranslatorType] = &[
     &system::posix_acl::TYPE_BY_FOLDER,
     #[cfg(any(test, feature = "testing"))]
     &crate::testing::TYPE,
+    #[cfg(any(test, feature = "testing"))]
+    &crate::testing::conformance::TYPE,
+    #[cfg(any(test, feature = "testing"))]
+    &crate::testing::conformance::NAIVE_TYPE,
 ];
 
 /// Those of other crates of this house.
