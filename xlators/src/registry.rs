@@ -16,6 +16,7 @@ static NATIVE: &[&TranslatorType] = &[
     &features::read_only::TYPE,
     &features::upcall::TYPE,
     &performance::io_threads::TYPE,
+    &performance::nl_cache::TYPE,
     &protocol::server::TYPE,
     &storage::posix::TYPE,
     &system::posix_acl::TYPE,
