@@ -148,6 +148,40 @@ const PYTHON_HISTOGRAMS: Family = gauge(
     "Histograms of Python translators: percentiles, extremes, mean and count.",
 );
 
+/// Of performance/nl-cache.
+const NL_CACHE: &[Figure] = &[
+    figure(
+        "/negative_lookup_hit_count",
+        counter("kiln_nl_cache_hits", "", "Lookups of absent names that were answered from memory."),
+    ),
+    figure(
+        "/negative_lookup_miss_count",
+        counter("kiln_nl_cache_misses", "", "Lookups of names that were not known to be absent."),
+    ),
+    figure(
+        "/passed_lookup_count",
+        counter("kiln_nl_cache_passed", "", "Lookups that asked for more than memory may answer."),
+    ),
+    figure(
+        "/dentry_invalidations",
+        counter(
+            "kiln_nl_cache_invalidations",
+            "",
+            "Absent names that were forgotten because they may have come.",
+        ),
+    ),
+    figure(
+        "/contradictions",
+        counter(
+            "kiln_nl_cache_contradictions",
+            "",
+            "Names that were there though they were believed absent.",
+        ),
+    ),
+    figure("/negative_dentries", gauge("kiln_nl_cache_names", "", "Names that are known to be absent.")),
+    figure("/consumed_cache_size", gauge("kiln_nl_cache_bytes", "bytes", "Memory that these take.")),
+];
+
 /// Of the mount's tables.
 const MOUNT: &[Figure] = &[
     figure("/objects", gauge("kiln_mount_objects", "", "Objects that the kernel knows.")),
@@ -212,6 +246,7 @@ pub fn page(stats: &Stats) -> String {
     figures(&mut page, POSIX, &bricks);
     python(&mut page, &of("features/glupy"));
     locks(&mut page, &of("features/locks"));
+    figures(&mut page, NL_CACHE, &of("performance/nl-cache"));
     process(&mut page);
     page.finish()
 }

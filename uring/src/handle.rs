@@ -23,6 +23,7 @@ use crate::sys::{Sys, Timespec};
 use crate::task::{BoxFuture, TaskId, Tasks};
 use crate::time::Instant;
 use crate::timer::Timers;
+use crate::under_way::{Eras, UnderWay};
 
 /// Random bytes fetched at once.
 const RANDOM_BATCH: usize = 256;
@@ -42,6 +43,8 @@ pub(crate) struct Inner {
     /// Tasks that ended by a panic.
     pub(crate) panics: Cell<usize>,
     pub(crate) counters: Counters,
+    /// The helper jobs under way.
+    eras: Eras,
     random: RefCell<(usize, [u8; RANDOM_BATCH])>,
 }
 
@@ -111,6 +114,7 @@ impl Inner {
             stopping: Stopping::default(),
             panics: Cell::new(0),
             counters: Counters::default(),
+            eras: Eras::default(),
             random: RefCell::new((RANDOM_BATCH, [0; RANDOM_BATCH])),
         })
     }
@@ -253,13 +257,24 @@ impl Core {
             return job(&*self.0.sys);
         }
         let (sender, receiver) = oneshot::channel();
-        self.0.help(Box::new(move |sys| sender.send(catch_unwind(AssertUnwindSafe(|| job(sys))))));
+        let era = self.0.eras.join();
+        self.0.help(Box::new(move |sys| {
+            sender.send(catch_unwind(AssertUnwindSafe(|| job(sys))));
+            drop(era);
+        }));
         match receiver.await {
             Some(Ok(value)) => value,
             Some(Err(panic)) => resume_unwind(panic),
             // Helpers finish all jobs before they stop, so only a task that outlives its core gets here.
             None => std::future::pending().await,
         }
+    }
+
+    /// The jobs of [`Core::run`] that helper threads of this core have not finished yet, those that nobody waits for any more
+    /// among them.
+    #[must_use]
+    pub fn under_way(&self) -> UnderWay {
+        self.0.eras.turn()
     }
 
     /// The address of this core.

@@ -44,6 +44,7 @@ pub mod sys;
 mod task;
 mod time;
 mod timer;
+mod under_way;
 
 pub use buf::{ALIGN, Buf};
 pub use data::DataMode;
@@ -60,3 +61,4 @@ pub use sys::{
 };
 pub use task::TaskId;
 pub use time::Instant;
+pub use under_way::UnderWay;

@@ -16,12 +16,17 @@ static NATIVE: &[&TranslatorType] = &[
     &features::read_only::TYPE,
     &features::upcall::TYPE,
     &performance::io_threads::TYPE,
+    &performance::nl_cache::TYPE,
     &protocol::server::TYPE,
     &storage::posix::TYPE,
     &system::posix_acl::TYPE,
     &system::posix_acl::TYPE_BY_FOLDER,
     #[cfg(any(test, feature = "testing"))]
     &crate::testing::TYPE,
+    #[cfg(any(test, feature = "testing"))]
+    &crate::testing::conformance::TYPE,
+    #[cfg(any(test, feature = "testing"))]
+    &crate::testing::conformance::NAIVE_TYPE,
 ];
 
 /// Those of other crates of this house.

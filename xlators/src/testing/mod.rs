@@ -11,6 +11,7 @@
 //! ```
 
 mod brick;
+pub mod conformance;
 mod leaf;
 
 use std::rc::Rc;

@@ -1,0 +1,4 @@
+//! The layer as a whole.
+
+mod interleavings;
+mod layer;
