@@ -32,6 +32,7 @@ use serde_json::{Value as Json, json};
 use crate::glupy::instance::lock;
 use crate::glupy::runner::Runner;
 use crate::types::convert::{self, Value};
+use crate::types::failure;
 use inject::{Fault, Plan};
 
 /// Where the brick is in the machine's file system.
@@ -310,7 +311,7 @@ impl Stack {
     fn inject(&self, fop: &str, errno: i32, delay: f64, after: bool, times: usize) -> PyResult<()> {
         let of =
             Fop::from_name(fop).ok_or_else(|| PyValueError::new_err(format!("there is no fop `{fop}`")))?;
-        let errno = (errno != 0).then(|| Errno::from_raw_os_error(errno));
+        let errno = (errno != 0).then(|| failure::errno(errno.into())).transpose()?;
         let fault = Fault { delay: seconds(delay)?, errno, after };
         let mut plan = lock(&self.plan);
         let faults = std::iter::repeat_n(fault, times.min(1_000_000));
