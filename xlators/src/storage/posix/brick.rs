@@ -12,10 +12,11 @@ use kiln_uring::{AtFlags, Errno, File, Sys, SysResult};
 
 use super::handle::{HandlePath, parse_directory_target};
 use super::intents::Intents;
+use super::known_times::{KnownTimes, Look};
 use super::mdata::{self, Role};
 use super::open_counts::OpenCounts;
 use super::options::Settings;
-use super::stripes::{Held, Stripes, object_key};
+use super::stripes::Stripes;
 use crate::call::{CallTimes, Caller};
 use crate::keys;
 use crate::types::{Gfid, Iatt, MdataTimes, Name, Xdata};
@@ -51,8 +52,8 @@ pub struct Brick {
     pub entries: Stripes,
     /// Locks of objects, by [`super::stripes::object_key`].
     pub objects: Stripes,
-    /// Locks of `trusted.glusterfs.mdata`; taken last, and for a moment only.
-    times: Stripes,
+    /// What is known of objects' `trusted.glusterfs.mdata`, and its locks: taken last, and for a few calls only.
+    pub times: KnownTimes,
     /// The file system is nothing but the kernel's caches: no call waits for a disk.
     pub in_memory: bool,
     /// The file system makes no files without a name (`O_TMPFILE`).
@@ -95,6 +96,18 @@ pub struct Attrs {
     pub mdata: Option<MdataTimes>,
 }
 
+impl Attrs {
+    /// Puts the client's times over the kernel's.
+    #[must_use]
+    pub fn new(gfid: Gfid, stat: Stat, mdata: Option<MdataTimes>) -> Self {
+        let mut iatt = Iatt::from_stat(gfid, &stat);
+        if let Some(times) = &mdata {
+            mdata::apply(&mut iatt, times);
+        }
+        Self { iatt, stat, mdata }
+    }
+}
+
 impl Brick {
     /// Puts the opened directories together; see [`super::boot::open_brick`] for how they come to be.
     #[must_use]
@@ -121,7 +134,7 @@ impl Brick {
             host,
             entries: Stripes::default(),
             objects: Stripes::default(),
-            times: Stripes::default(),
+            times: KnownTimes::default(),
             lacks_tmpfile: AtomicBool::new(false),
             instances: AtomicUsize::new(0),
             opens: OpenCounts::default(),
@@ -326,14 +339,11 @@ impl Brick {
         }
     }
 
-    /// `trusted.glusterfs.mdata`, when `ctime` is on; a damaged one counts as none.
+    /// `trusted.glusterfs.mdata` as it is on disk; a damaged one counts as none.
     ///
     /// # Errors
     /// Those of `getxattr(2)`, absence apart.
     pub fn mdata_of(&self, target: XattrTarget<'_>) -> SysResult<Option<MdataTimes>> {
-        if !self.ctime() {
-            return Ok(None);
-        }
         let mut bytes = [0; mdata::LEN];
         match self.sys.getxattr(target, keys::MDATA, &mut bytes) {
             Ok(len) => Ok(mdata::decode(&bytes[..len])),
@@ -342,6 +352,28 @@ impl Brick {
         }
     }
 
+    /// The client's times of an object with this `stat`, when `ctime` is on: known, or read.
+    fn times_of(&self, gfid: Gfid, stat: &Stat, target: XattrTarget<'_>) -> SysResult<Option<MdataTimes>> {
+        if !self.ctime() {
+            return Ok(None);
+        }
+        let look = match self.times.look(gfid, stat) {
+            Look::Known(times) => return Ok(times),
+            Look::Unknown(look) => look,
+        };
+        let times = self.mdata_of(target)?;
+        // A name may have got another object since the `stat`.
+        let same = match target {
+            XattrTarget::Fd(_) => true,
+            XattrTarget::At(dir, _) => dir == self.dot.fd(),
+        };
+        if same {
+            self.times.learn(gfid, stat, times, look);
+        }
+        Ok(times)
+    }
+
+    /// Option `ctime`.
     fn ctime(&self) -> bool {
         self.ctime.load(Ordering::Relaxed)
     }
@@ -357,12 +389,8 @@ impl Brick {
     /// # Errors
     /// Those of `getxattr(2)`.
     pub fn attrs(&self, gfid: Gfid, stat: Stat, target: XattrTarget<'_>) -> SysResult<Attrs> {
-        let mdata = self.mdata_of(target)?;
-        let mut iatt = Iatt::from_stat(gfid, &stat);
-        if let Some(times) = &mdata {
-            mdata::apply(&mut iatt, times);
-        }
-        Ok(Attrs { iatt, stat, mdata })
+        let mdata = self.times_of(gfid, &stat, target)?;
+        Ok(Attrs::new(gfid, stat, mdata))
     }
 
     /// Everything about an open object.
@@ -417,33 +445,36 @@ impl Brick {
 
     /// Moves the times of an object by the rules of [`mdata`], and those in `attrs` with them.
     pub fn move_times(&self, target: XattrTarget<'_>, attrs: &mut Attrs, times: &CallTimes, role: Role) {
-        if !times.flags.is_empty() {
+        if role.is_moved_by(times) {
             self.change_times(target, attrs, |old| mdata::moved(old, times, role));
         }
     }
 
     /// Changes the times of an object to what `change` makes of them (`None`: they stay), and those in `attrs` with them.
-    /// What `attrs` knows may be out of date; when it asks for a change, the attribute is read again while nobody else changes
-    /// it, so that two clients with different clocks do not undo each other. A failure is logged and otherwise ignored, as
-    /// stock does: the operation itself has happened.
+    /// What `attrs` knows may be out of date, so the change starts from what nobody else changes meanwhile; thus two clients
+    /// with different clocks do not undo each other. A failure is logged and otherwise ignored, as stock does: the operation
+    /// itself has happened.
     pub fn change_times(
         &self,
         target: XattrTarget<'_>,
         attrs: &mut Attrs,
         change: impl Fn(Option<MdataTimes>) -> Option<MdataTimes>,
     ) {
-        if !self.ctime() || change(attrs.mdata).is_none() {
+        if !self.ctime() {
             return;
         }
-        let _held = self.lock_times(attrs.iatt.gfid);
-        let changed = self.mdata_of(target).and_then(|now| {
+        let mut held = self.times.hold(attrs.iatt.gfid);
+        let now = held.get(attrs.stat.ino).map_or_else(|| self.mdata_of(target), Ok);
+        let changed = now.and_then(|now| {
             attrs.mdata = now;
             if let Some(new) = change(now) {
                 self.sys.setxattr(target, keys::MDATA, &mdata::encode(&new), XattrFlags::empty())?;
+                held.put(&attrs.stat, new);
                 attrs.mdata = Some(new);
             }
             Ok(())
         });
+        drop(held);
         if let Some(times) = &attrs.mdata {
             mdata::apply(&mut attrs.iatt, times);
         }
@@ -452,9 +483,26 @@ impl Brick {
         }
     }
 
-    /// Keeps others from changing the times of an object, for the few calls that it takes, on a core too.
-    pub fn lock_times(&self, gfid: Gfid) -> Held<'_> {
-        self.times.lock(&[object_key(gfid)])
+    /// Moves the times of an object that the fop has changed, by the rules of [`mdata`], and looks at it for the reply. `before`
+    /// is from before the change, and nobody has waited since; `stat` looks.
+    ///
+    /// # Errors
+    /// Those of `stat`.
+    pub fn attrs_after(
+        &self,
+        target: XattrTarget<'_>,
+        before: &Attrs,
+        times: &CallTimes,
+        role: Role,
+        stat: impl FnOnce() -> SysResult<Stat>,
+    ) -> SysResult<Attrs> {
+        let mut moved = *before;
+        self.move_times(target, &mut moved, times, role);
+        // Last, so that it tells the change time under which the attribute is known.
+        let stat = stat()?;
+        let gfid = before.iatt.gfid;
+        self.times.saw(gfid, &stat);
+        Ok(Attrs::new(gfid, stat, moved.mdata))
     }
 
     /// The present time of the brick's clock, where no client's is given.

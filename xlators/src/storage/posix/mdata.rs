@@ -52,16 +52,29 @@ pub enum Role {
     Parent,
 }
 
+impl Role {
+    /// The flags that move ctime, mtime and atime in this role.
+    const fn flags(self) -> [TimeFlags; 3] {
+        match self {
+            Self::Own => [TimeFlags::CTIME, TimeFlags::MTIME, TimeFlags::ATIME],
+            Self::Parent => [TimeFlags::PARENT_CTIME, TimeFlags::PARENT_MTIME, TimeFlags::PARENT_ATIME],
+        }
+    }
+
+    /// Whether a fop with `times` can move the times of an object in this role at all.
+    #[must_use]
+    pub fn is_moved_by(self, times: &CallTimes) -> bool {
+        self.flags().into_iter().any(|flag| times.flags.contains(flag))
+    }
+}
+
 /// What the attribute must become for a fop with `times` on an object in `role` that has `old`; `None` when it stays.
 #[must_use]
 pub fn moved(old: Option<MdataTimes>, times: &CallTimes, role: Role) -> Option<MdataTimes> {
-    let (ctime, mtime, atime) = match role {
-        Role::Own => (TimeFlags::CTIME, TimeFlags::MTIME, TimeFlags::ATIME),
-        Role::Parent => (TimeFlags::PARENT_CTIME, TimeFlags::PARENT_MTIME, TimeFlags::PARENT_ATIME),
-    };
-    if !times.flags.intersects(ctime | mtime | atime) {
+    if !role.is_moved_by(times) {
         return None;
     }
+    let [ctime, mtime, atime] = role.flags();
     let Some(old) = old else {
         return (!times.only_existing).then_some(MdataTimes {
             ctime: times.stamp,

@@ -11,8 +11,10 @@
 //! # What is cached
 //!
 //! Per core: descriptors of directories and of files that anonymous fops use (two small LRUs), and hashes of what was
-//! touched lately ([`warm`]). Attributes are never cached, so several cores, and a restored backup, agree by construction. A
-//! directory's descriptor that was removed meanwhile gives itself away by its link count of 0.
+//! touched lately ([`warm`]). A directory's descriptor that was removed meanwhile gives itself away by its link count of 0.
+//! What the kernel tells of an object is never cached, so several cores, and a restored backup, agree by construction. Of
+//! `trusted.glusterfs.mdata` all cores share a table ([`known_times`]), whose entries count only under the change time that
+//! the kernel tells of the inode.
 //!
 //! # Where things are
 //!
@@ -21,6 +23,7 @@
 //! | `boot` | opening a brick: checks, housekeeping directories, recovery |
 //! | `brick` | the open brick: objects by gfid, attributes, times |
 //! | `handle`, `gfid2path`, `mdata` | the formats on disk |
+//! | `known_times` | what is known of objects' `mdata` |
 //! | `lookup` | lookup, stat, access, readlink |
 //! | `entry/` | everything that changes names, crash-safe |
 //! | `data/` | open, read, write, sync, allocate, seek, copy, checksums |
@@ -44,6 +47,7 @@ pub mod handle;
 #[cfg(test)]
 mod hops;
 pub mod intents;
+pub mod known_times;
 mod locked;
 mod lookup;
 pub mod mdata;

@@ -15,6 +15,8 @@ mod space;
 mod sync;
 #[cfg(test)]
 pub(super) mod tests;
+#[cfg(test)]
+mod times_tests;
 mod write;
 
 use std::sync::Arc;
@@ -27,7 +29,7 @@ use super::{Attrs, Brick};
 use crate::call::{Call, CallTimes};
 use crate::fop::reply;
 use crate::keys;
-use crate::types::{Gfid, Iatt, Xdata};
+use crate::types::{Gfid, Xdata};
 
 /// An open file that is about to change, and the clock to note it by.
 #[derive(Clone, Debug)]
@@ -49,21 +51,13 @@ impl Site {
 
     /// The attributes after, with the times moved; `pre` is from a moment ago.
     fn after(&self, brick: &Brick, pre: &Attrs) -> SysResult<Attrs> {
-        let stat = brick.sys.stat(self.file.fd())?;
-        let mut iatt = Iatt::from_stat(self.gfid, &stat);
-        if let Some(times) = &pre.mdata {
-            super::mdata::apply(&mut iatt, times);
-        }
-        let mut post = Attrs { iatt, stat, mdata: pre.mdata };
-        brick.move_times(self.target(), &mut post, &self.times, Role::Own);
-        Ok(post)
+        brick.attrs_after(self.target(), pre, &self.times, Role::Own, || brick.sys.stat(self.file.fd()))
     }
 
     /// The same when others may have had the file meanwhile.
     fn after_pause(&self, brick: &Brick) -> SysResult<Attrs> {
-        let mut post = brick.attrs_of_fd(self.gfid, &self.file)?;
-        brick.move_times(self.target(), &mut post, &self.times, Role::Own);
-        Ok(post)
+        let now = brick.attrs_of_fd(self.gfid, &self.file)?;
+        if self.times.flags.is_empty() { Ok(now) } else { self.after(brick, &now) }
     }
 
     /// One blocking change between both.

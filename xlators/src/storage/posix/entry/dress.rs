@@ -109,6 +109,8 @@ impl Brick {
             xdata_xattrs::store(self, target, &new.xdata)?;
         }
         self.sys.setxattr(target, keys::GFID, new.gfid.as_bytes(), XattrFlags::CREATE)?;
+        // Another object may have had the gfid, and its inode number, before.
+        self.times.hold(new.gfid).forget();
         let times = mdata::moved(None, &new.times, Role::Own).filter(|_| settings.ctime);
         if let Some(times) = &times {
             self.sys.setxattr(target, keys::MDATA, &mdata::encode(times), XattrFlags::CREATE)?;

@@ -45,7 +45,7 @@ use kiln_uring::sys::{RenameFlags, XattrTarget};
 use kiln_uring::{AtFlags, Errno, File, RawFd, SysResult, Warmth};
 
 use super::handle::{HandlePath, directory_target, gfid_name};
-use super::mdata::{self, Role};
+use super::mdata::Role;
 use super::{Attrs, Brick, Posix};
 use crate::call::{Call, CallTimes};
 use crate::error::FopResult;
@@ -126,14 +126,11 @@ fn in_parent(errno: Errno) -> Errno {
 impl Brick {
     /// A parent's attributes after the fop: its times moved by the caller's clock, if the fop asks for that.
     fn parent_after(&self, gfid: Gfid, dir: &File, before: &Attrs, times: &CallTimes) -> Iatt {
+        let target = XattrTarget::Fd(dir.fd());
+        debug_assert_eq!(gfid, before.iatt.gfid);
+        let after = self.attrs_after(target, before, times, Role::Parent, || self.sys.stat(dir.fd()));
         // The fop has happened; a parent that cannot be looked at is no reason to call it failed.
-        let Ok(stat) = self.sys.stat(dir.fd()) else { return before.iatt };
-        let mut after = Attrs { iatt: Iatt::from_stat(gfid, &stat), stat, mdata: before.mdata };
-        if let Some(times) = &after.mdata {
-            mdata::apply(&mut after.iatt, times);
-        }
-        self.move_times(XattrTarget::Fd(dir.fd()), &mut after, times, Role::Parent);
-        after.iatt
+        after.map_or(before.iatt, |after| after.iatt)
     }
 
     /// Does something at the place of a handle; its directory is made when it is missing.

@@ -10,6 +10,7 @@ use super::subject::{Given, Subject};
 use crate::call::Call;
 use crate::error::FopResult;
 use crate::fop::{reply, request};
+use crate::keys;
 use crate::storage::posix::mdata::Role;
 use crate::storage::posix::{Brick, Posix};
 use crate::types::{Key, Xdata};
@@ -77,6 +78,18 @@ impl Removal {
     }
 
     fn perform(&self, brick: &Brick, of: &Subject) -> Result<(), Errno> {
+        let names = match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Bulk(names) => names,
+        };
+        let removed = self.remove(brick, of);
+        if names.iter().any(|name| name.as_ref() == keys::MDATA) {
+            brick.times.hold(of.gfid).forget();
+        }
+        removed
+    }
+
+    fn remove(&self, brick: &Brick, of: &Subject) -> Result<(), Errno> {
         let target = of.target(brick);
         match self {
             Self::One(name) => brick.sys.removexattr(target, name),

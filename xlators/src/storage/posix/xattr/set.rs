@@ -156,7 +156,8 @@ fn set_acl_text(brick: &Brick, of: &Subject, before: &Attrs, name: &CStr, value:
 /// Makes `trusted.glusterfs.mdata`, or moves its times forward. The object's lock must be held.
 fn merge_times(brick: &Brick, of: &Subject, given: MdataTimes) -> SysResult<()> {
     let target = of.target(brick);
-    let _held = brick.lock_times(of.gfid);
+    let mut held = brick.times.hold(of.gfid);
+    held.forget();
     let old = match raw::value(&*brick.sys, target, keys::MDATA) {
         Ok(value) => mdata::decode(&value),
         Err(Errno::NODATA) => None,
