@@ -7,7 +7,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{KilnServer, Scratch, StockClient, free_port, kiln, run, shell, signal, wait_for};
+use crate::support::{KilnServer, Scratch, StockClient, free_port, kiln, run, shell, signal};
 
 /// What a shell does, on a mount.
 pub fn session(mnt: &Path) {
@@ -267,7 +267,8 @@ fn an_address_in_use_is_told() {
 fn a_stopping_server_answers_what_it_has() {
     let scratch = Scratch::new();
     let server = KilnServer::new(&scratch, &scratch.brick());
-    let client = StockClient::of_volume(&scratch, server.port, "mnt-a");
+    // One that does not wait for its brick.
+    let client = StockClient::of_brick(&scratch, "mnt-a", &scratch.brick(), server.port);
     let mut file = fs::File::create(client.mnt().join("file")).unwrap();
     file.write_all(&vec![7; 4 << 20]).unwrap();
     let began = Instant::now();

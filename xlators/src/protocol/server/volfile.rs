@@ -23,6 +23,9 @@ pub(super) const PAUSE: &str = "kiln.client-pause";
 /// one however short that is; and it only ever gives up requests that change something.
 const TIMEOUT: &str = "2592000";
 
+/// Options of a layer.
+type Given<'a> = &'a [(&'a str, &'a str)];
+
 /// The name of a volume in a request: `mount.glusterfs` puts a slash before it.
 pub(super) fn volume_name(key: &[u8]) -> Option<&str> {
     let key = std::str::from_utf8(key.split(|byte| *byte == 0).next().unwrap_or_default()).ok()?;
@@ -60,7 +63,7 @@ pub(super) fn client_volfile(
 ) -> Option<String> {
     let brick = brick_of(serving, volume)?;
     let mut text = String::new();
-    let mut node = |name: &str, kind: &str, options: &[(&str, &str)], below: Option<&str>| {
+    let mut node = |name: &str, kind: &str, options: Given<'_>, below: Option<&str>| {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "volume {volume}{name}\n    type {kind}");
         for (key, value) in options {
@@ -94,7 +97,7 @@ pub(super) fn client_volfile(
             .to_vec()
         }
     };
-    let encryption: &[(&str, &str)] = match local {
+    let encryption: Given<'_> = match local {
         Address::Ip(_) if encrypted => &[("transport.socket.ssl-enabled", "on")],
         _ => &[],
     };
@@ -105,11 +108,11 @@ pub(super) fn client_volfile(
         ("send-gids", "true"),
     ];
     let waits = serving.config.client_pause;
-    let pause: &[(&str, &str)] = if waits { &[(PAUSE, "on")] } else { &[] };
+    let pause: Given<'_> = if waits { &[(PAUSE, "on")] } else { &[] };
     let timeout = [("timeout", TIMEOUT)];
-    let retries: &[(&str, &str)] = if waits { &[("resync-failed-syncs-after-fsync", "on")] } else { &[] };
+    let retries: Given<'_> = if waits { &[("resync-failed-syncs-after-fsync", "on")] } else { &[] };
     node("-client-0", "protocol/client", &[&remote[..], &common, encryption, pause].concat(), None);
-    let layers: [(&str, &str, &[(&str, &str)], bool); 8] = [
+    let layers: [(&str, &str, Given<'_>, bool); 8] = [
         ("-quiesce", "features/quiesce", &timeout, waits),
         ("-utime", "features/utime", &[("noatime", "on")], true),
         ("-write-behind", "performance/write-behind", retries, true),
