@@ -183,7 +183,6 @@ async fn bind(to: &Rc<Connection>, request: &LegacyDict) -> Result<(), Refused> 
     if request.get(volfile::PAUSE).is_some() {
         to.door.core.spawn(presence::remind(Rc::clone(to)));
     }
-    tracing::info!(client = %to.peer, brick = name, "accepted {process} (version {version})");
     Ok(())
 }
 
