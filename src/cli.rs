@@ -271,6 +271,9 @@ pub struct ServeArgs {
     /// brick or volfile]
     #[arg(long)]
     pub name: Option<String>,
+    /// Let clients with a volfile from here answer ENOTCONN while the brick is away, instead of letting applications wait
+    #[arg(long)]
+    pub no_client_pause: bool,
     /// Where the control socket goes [default: NAME.sock in /run/kiln, or in $XDG_RUNTIME_DIR/kiln for users]
     #[arg(long, value_name = "PATH")]
     pub control_socket: Option<PathBuf>,

@@ -85,8 +85,12 @@ impl Running {
             ([], Source::Brick(_)) => vec![crate::cli::DEFAULT_LISTEN.into()],
             (given, _) => given.to_vec(),
         };
-        let config =
-            ServeConfig { listen, volumes: volumes(&volfile, &name), descriptors: limits::descriptors() };
+        let config = ServeConfig {
+            listen,
+            volumes: volumes(&volfile, &name),
+            descriptors: limits::descriptors(),
+            client_pause: !args.no_client_pause,
+        };
         let hooks = Hooks { install: door::install, uninstall: door::uninstall };
         let engine = plan::engine_config(&args.engine);
         let (blueprint, cores) = open_graph(&volfile, brick.as_mut(), engine, sys, hooks)?;

@@ -1,16 +1,13 @@
 //! Stock GlusterFS clients on `kiln serve`.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{KilnServer, Scratch, StockClient, free_port, kiln, run, shell, signal, wait_for};
+use crate::support::{KilnServer, Scratch, StockClient, free_port, kiln, run, shell, signal};
 
 /// What a shell does, on a mount.
 pub fn session(mnt: &Path) {
@@ -153,58 +150,6 @@ f = open(sys.argv[1] + "/file", "r+b"); fcntl.lockf(f, fcntl.LOCK_EX | int(sys.a
 }
 
 #[test]
-fn a_file_stays_open_while_the_server_is_stopped_killed_and_started() {
-    let scratch = Scratch::new();
-    let port = free_port();
-    let start = || KilnServer::at(&scratch, port, |command| _ = command.arg("--brick").arg(scratch.brick()));
-    let server = start();
-    let client = StockClient::of_volume(&scratch, port, "mnt-a");
-    let path = client.mnt().join("file");
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
-    let (done, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let writer = {
-        let (done, written, file) = (Arc::clone(&done), Arc::clone(&written), file.try_clone().unwrap());
-        thread::spawn(move || {
-            let mut number = 0_u64;
-            while !done.load(Ordering::Relaxed) {
-                // While the server is away the client fails at once; what was synced must be there.
-                let synced =
-                    file.write_all_at(&number.to_le_bytes(), number * 8).and_then(|()| file.sync_data());
-                if synced.is_ok() {
-                    number += 1;
-                    written.store(number, Ordering::Relaxed);
-                } else {
-                    thread::sleep(Duration::from_millis(50));
-                }
-            }
-            number
-        })
-    };
-    let progress = |from: u64| {
-        wait_for("the writer to go on", Duration::from_secs(60), || {
-            written.load(Ordering::Relaxed) > from + 20
-        });
-        written.load(Ordering::Relaxed)
-    };
-    progress(0);
-    server.stop();
-    let server = start();
-    let reached = progress(written.load(Ordering::Relaxed));
-    server.kill();
-    let server = start();
-    progress(reached);
-    done.store(true, Ordering::Relaxed);
-    let numbers = writer.join().unwrap();
-    let content = fs::read(scratch.brick().join("file")).unwrap();
-    for number in 0..numbers {
-        let at = number as usize * 8;
-        assert_eq!(content[at..at + 8], number.to_le_bytes(), "write {number} of {numbers} is lost");
-    }
-    drop((file, client));
-    server.stop();
-}
-
-#[test]
 fn gfapi_and_qemu() {
     let scratch = Scratch::new();
     let server = KilnServer::new(&scratch, &scratch.brick());
@@ -322,7 +267,8 @@ fn an_address_in_use_is_told() {
 fn a_stopping_server_answers_what_it_has() {
     let scratch = Scratch::new();
     let server = KilnServer::new(&scratch, &scratch.brick());
-    let client = StockClient::of_volume(&scratch, server.port, "mnt-a");
+    // One that does not wait for its brick.
+    let client = StockClient::of_brick(&scratch, "mnt-a", &scratch.brick(), server.port);
     let mut file = fs::File::create(client.mnt().join("file")).unwrap();
     file.write_all(&vec![7; 4 << 20]).unwrap();
     let began = Instant::now();

@@ -277,6 +277,10 @@ impl StockClient {
 
 impl Drop for StockClient {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // It may wait for a brick that is gone, and whoever unmounts it with it.
+            let _ = self.child.kill();
+        }
         if is_mounted(&self.mnt)
             && !Command::new("umount").arg(&self.mnt).output().is_ok_and(|o| o.status.success())
         {

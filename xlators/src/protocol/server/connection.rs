@@ -139,6 +139,11 @@ impl Connection {
         self.running.borrow().iter().filter(|(_, running)| running.waits).count()
     }
 
+    /// Whether it has requests that end by themselves, or replies that are not sent yet.
+    pub(super) fn is_busy(&self) -> bool {
+        self.sending.get().is_some() || self.running.borrow().iter().any(|(_, running)| !running.waits)
+    }
+
     /// Waits until there is room for a request, and takes it.
     pub(super) async fn admit(&self, cost: Cost) {
         loop {

@@ -17,6 +17,7 @@ use super::intake::Intake;
 use super::link::{Inlet, Outlet};
 use super::names::Names;
 use super::options::Settings;
+use super::presence::farewell;
 use super::report::Tally;
 use super::shared::{Seat, Shared};
 use super::signal::{Signal, race};
@@ -76,7 +77,7 @@ pub fn install(graph: &Rc<Graph>) {
 /// Takes the graph of this core away, before the core stops.
 pub fn uninstall() {
     if let Some(door) = DOOR.take() {
-        door.stop();
+        door.stop(Duration::ZERO);
     }
 }
 
@@ -213,12 +214,19 @@ impl Door {
         self.connections.borrow().iter().map(|(_, connection)| f(connection)).collect()
     }
 
-    /// Closes all connections: requests under way are answered.
-    pub(super) fn stop(&self) {
+    /// Takes no connections any more and closes those that there are: requests under way are answered, and clients have
+    /// about `patience` to become silent.
+    pub(super) fn stop(&self, patience: Duration) {
         self.stopping.set();
         let all: Vec<_> =
             self.connections.borrow().iter().map(|(_, connection)| Rc::clone(connection)).collect();
-        all.iter().for_each(|connection| connection.finish("the server stops"));
+        for connection in all {
+            if patience.is_zero() {
+                connection.finish("the server stops");
+            } else {
+                self.core.spawn(farewell(connection, patience));
+            }
+        }
     }
 
     /// What the options say now.

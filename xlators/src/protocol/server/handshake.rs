@@ -9,6 +9,7 @@ use kiln_uring::net::Address;
 use super::auth::{self, Visitor};
 use super::connection::{Bound, Connection};
 use super::door::Brick;
+use super::presence;
 use super::volfile;
 use crate::call::CallSpec;
 use crate::fop::{Fop, request};
@@ -179,6 +180,9 @@ async fn bind(to: &Rc<Connection>, request: &LegacyDict) -> Result<(), Refused> 
     to.outbox.set_root(root);
     to.seat.set_light(false);
     tracing::info!(client = %to.peer, brick = name, directory, "accepted {process} (version {version})");
+    if request.get(volfile::PAUSE).is_some() {
+        to.door.core.spawn(presence::remind(Rc::clone(to)));
+    }
     Ok(())
 }
 

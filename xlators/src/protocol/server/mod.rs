@@ -23,6 +23,7 @@
 //! | [`door`] | one core's side |
 //! | [`listen`] | accepting and spreading |
 //! | [`connection`] | one client, and its end |
+//! | [`presence`] | what clients hear of its coming and going |
 //! | [`intake`], [`outbox`] | receiving and sending |
 //! | [`link`], [`tls`] | plain and encrypted connections |
 //! | [`gate`] | room |
@@ -44,6 +45,7 @@ mod listen;
 mod names;
 mod options;
 mod outbox;
+mod presence;
 mod report;
 mod shared;
 mod signal;
@@ -147,6 +149,8 @@ pub struct ServeConfig {
     /// Descriptors that the process may have: connections take at most three quarters of them, so that bricks can open
     /// files. `None` is no limit.
     pub descriptors: Option<usize>,
+    /// Whether clients with a volfile from here let applications wait while the brick is away.
+    pub client_pause: bool,
 }
 
 /// Why a server does not start.
@@ -249,11 +253,13 @@ impl Server {
     /// when some were left.
     #[must_use]
     pub fn stop(&self, patience: Duration) -> bool {
+        // What is left of it is for requests that take their time.
+        let grace = patience / 2;
         for core in &self.cores {
             // A core that has stopped has no connections.
-            let _ = core.post(|_| {
+            let _ = core.post(move |_| {
                 if let Some(door) = installed() {
-                    door.stop();
+                    door.stop(grace);
                 }
             });
         }

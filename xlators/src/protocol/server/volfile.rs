@@ -1,4 +1,10 @@
 //! The volfile that clients of a stand-alone server are told.
+//!
+//! Its layers are those of a generated volfile, and `features/quiesce` twice, so that applications see a pause and no error while
+//! the brick is away. The one above the protocol keeps requests until the brick is back, and sends those again that were on their
+//! way and change nothing. Writes that were on their way are kept by `performance/write-behind`, which it does for as long as
+//! nobody waits for them; the sync of somebody who does fails, and the second `features/quiesce` sends it again once the brick
+//! is back, behind the writes that write-behind still has (`resync-failed-syncs-after-fsync`).
 
 use std::fmt::Write as _;
 
@@ -8,6 +14,17 @@ use super::shared::Serving;
 
 /// GlusterFS's port for volfiles and for asking where bricks are.
 pub(super) const MANAGEMENT_PORT: u16 = 24_007;
+
+/// The option by which a client's leaf says that layers above it wait while its brick is away. No client knows it, but every
+/// client repeats the options of its leaf in its handshake.
+pub(super) const PAUSE: &str = "kiln.client-pause";
+
+/// Seconds after which `features/quiesce` gives up: 30 days. It measures from the first absence of the brick, and hits a later
+/// one however short that is; and it only ever gives up requests that change something.
+const TIMEOUT: &str = "2592000";
+
+/// Options of a layer.
+type Given<'a> = &'a [(&'a str, &'a str)];
 
 /// The name of a volume in a request: `mount.glusterfs` puts a slash before it.
 pub(super) fn volume_name(key: &[u8]) -> Option<&str> {
@@ -46,7 +63,7 @@ pub(super) fn client_volfile(
 ) -> Option<String> {
     let brick = brick_of(serving, volume)?;
     let mut text = String::new();
-    let mut node = |name: &str, kind: &str, options: &[(&str, &str)], below: Option<&str>| {
+    let mut node = |name: &str, kind: &str, options: Given<'_>, below: Option<&str>| {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "volume {volume}{name}\n    type {kind}");
         for (key, value) in options {
@@ -80,7 +97,7 @@ pub(super) fn client_volfile(
             .to_vec()
         }
     };
-    let encryption: &[(&str, &str)] = match local {
+    let encryption: Given<'_> = match local {
         Address::Ip(_) if encrypted => &[("transport.socket.ssl-enabled", "on")],
         _ => &[],
     };
@@ -90,18 +107,26 @@ pub(super) fn client_volfile(
         ("ping-timeout", "42"),
         ("send-gids", "true"),
     ];
-    node("-client-0", "protocol/client", &[&remote[..], &common, encryption].concat(), None);
-    node("-utime", "features/utime", &[("noatime", "on")], Some("-client-0"));
-    node("-write-behind", "performance/write-behind", &[], Some("-utime"));
-    node("-open-behind", "performance/open-behind", &[], Some("-write-behind"));
-    node("-quick-read", "performance/quick-read", &[], Some("-open-behind"));
-    node("-md-cache", "performance/md-cache", &[("cache-posix-acl", "true")], Some("-quick-read"));
-    node(
-        "",
-        "debug/io-stats",
-        &[("count-fop-hits", "off"), ("latency-measurement", "off")],
-        Some("-md-cache"),
-    );
+    let waits = serving.config.client_pause;
+    let pause: Given<'_> = if waits { &[(PAUSE, "on")] } else { &[] };
+    let timeout = [("timeout", TIMEOUT)];
+    let retries: Given<'_> = if waits { &[("resync-failed-syncs-after-fsync", "on")] } else { &[] };
+    node("-client-0", "protocol/client", &[&remote[..], &common, encryption, pause].concat(), None);
+    let layers: [(&str, &str, Given<'_>, bool); 8] = [
+        ("-quiesce", "features/quiesce", &timeout, waits),
+        ("-utime", "features/utime", &[("noatime", "on")], true),
+        ("-write-behind", "performance/write-behind", retries, true),
+        ("-quiesce-syncs", "features/quiesce", &timeout, waits),
+        ("-open-behind", "performance/open-behind", &[], true),
+        ("-quick-read", "performance/quick-read", &[], true),
+        ("-md-cache", "performance/md-cache", &[("cache-posix-acl", "true")], true),
+        ("", "debug/io-stats", &[("count-fop-hits", "off"), ("latency-measurement", "off")], true),
+    ];
+    let mut below = "-client-0";
+    for (name, kind, options, _) in layers.into_iter().filter(|(.., wanted)| *wanted) {
+        node(name, kind, options, Some(below));
+        below = name;
+    }
     Some(text)
 }
 
@@ -116,6 +141,7 @@ mod tests {
                 listen: Vec::new(),
                 volumes: vec![("vol".into(), "/srv/b".into())],
                 descriptors: None,
+                client_pause: true,
             },
             addresses: addresses.iter().map(|text| Address::Ip(text.parse().unwrap())).collect(),
         }
@@ -148,5 +174,28 @@ mod tests {
         assert!(is_management(&server, &at("10.0.0.1:24007")));
         assert_eq!(brick_port(&server, &at("10.0.0.1:24007")), Some(49_152));
         assert_eq!((volume_name(b"/vol"), volume_name(b"vol\0")), (Some("vol"), Some("vol")));
+    }
+
+    #[test]
+    fn clients_wait_if_they_are_to() {
+        let layers = |pause| {
+            let mut server = serving(&["0.0.0.0:24007"]);
+            server.config.client_pause = pause;
+            let at = Address::Ip("10.0.0.1:24007".parse().unwrap());
+            let spec = client_volfile(&server, "vol", &at, false).unwrap();
+            let below: Vec<_> =
+                spec.lines().filter_map(|line| line.trim().strip_prefix("subvolumes ")).collect();
+            let named: Vec<_> = spec.lines().filter_map(|line| line.strip_prefix("volume ")).collect();
+            assert_eq!(below, named[..named.len() - 1], "each is on the one before it");
+            spec
+        };
+        let spec = layers(false);
+        assert!(!spec.contains("quiesce") && !spec.contains(PAUSE) && !spec.contains("resync"), "{spec}");
+        let spec = layers(true);
+        assert_eq!(spec.matches("type features/quiesce\n    option timeout 2592000\n").count(), 2, "{spec}");
+        assert!(
+            spec.contains("option kiln.client-pause on\n")
+                && spec.contains("resync-failed-syncs-after-fsync on\n")
+        );
     }
 }
