@@ -77,6 +77,8 @@ pub(super) struct Connection {
     /// Set to end the connection.
     pub(super) end: Signal,
     why: Cell<&'static str>,
+    /// Its place is for somebody else: nothing more is sent.
+    evicted: Cell<bool>,
     callbacks: Cell<u32>,
     pub(super) seat: Seat,
 }
@@ -94,7 +96,7 @@ impl Connection {
         Rc::new(Self {
             peer,
             local,
-            client: door.shared.client_number(door.core.id()),
+            client: seat.client,
             since: door.core.now(),
             identity,
             bound: OnceCell::new(),
@@ -110,6 +112,7 @@ impl Connection {
             idle: RefCell::default(),
             end: Signal::default(),
             why: Cell::new("the client is gone"),
+            evicted: Cell::new(false),
             callbacks: Cell::new(1),
             door: Rc::clone(door),
             seat,
@@ -220,6 +223,12 @@ impl Connection {
         }
     }
 
+    /// Ends the connection at once, for the sake of its place.
+    pub(super) fn evict(&self) {
+        self.evicted.set(true);
+        self.finish("others needed its place");
+    }
+
     /// The client as logs name it.
     pub(super) fn name(&self) -> String {
         match self.bound.get() {
@@ -253,7 +262,7 @@ impl Connection {
         } else {
             tracing::debug!(client = %self.name(), "disconnected: {}", self.why.get());
         }
-        let deadline = core.now() + LAST_WORDS;
+        let deadline = core.now() + if self.evicted.get() { Duration::ZERO } else { LAST_WORDS };
         while let Some((task, _)) = self.sending.get() {
             if core.now() >= deadline {
                 core.abort(task);
@@ -265,7 +274,7 @@ impl Connection {
         let left = self.outbox.close();
         self.leave(left);
         let sender = self.sender.take();
-        if let Some(mut sender) = sender {
+        if let Some(mut sender) = sender.filter(|_| !self.evicted.get()) {
             // Whoever does not take it does without.
             let _ = core.timeout(GOODBYE, sender.finish()).await;
         }

@@ -159,7 +159,7 @@ fn bind(to: &Rc<Connection>, request: &LegacyDict) -> Result<(), Refused> {
             Err((Errno::INVAL, "the connection has a brick already".to_owned()))
         };
     }
-    to.seat.set_light(false);
+    to.seat.settle();
     tracing::info!(client = %to.peer, brick = name, "accepted {process} (version {version})");
     Ok(())
 }

@@ -16,12 +16,15 @@
 //! or they could keep out the very request that they wait for; there is a limit to their number. Clients that keep room which
 //! others wait for are closed after some seconds.
 //!
+//! **Places.** There are so many connections at most. When all places are taken, newcomers get those of connections that have
+//! not shaken hands; clients that are bound to a brick keep theirs.
+//!
 //! | module | subject |
 //! | --- | --- |
 //! | [`options`] | options |
 //! | [`shared`] | what the cores share |
 //! | [`door`] | one core's side |
-//! | [`listen`] | accepting and spreading |
+//! | [`listen`], [`strangers`] | accepting and spreading; whose place is given away when there are no more |
 //! | [`connection`] | one client, and its end |
 //! | [`intake`], [`outbox`] | receiving and sending |
 //! | [`link`], [`tls`] | plain and encrypted connections |
@@ -46,6 +49,7 @@ mod report;
 mod shared;
 mod signal;
 mod stats;
+mod strangers;
 mod tls;
 mod upcalls;
 mod volfile;
