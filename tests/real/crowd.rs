@@ -48,7 +48,12 @@ import socket, sys
 held = []
 for index in range(int(sys.argv[2])):
     try:
-        held.append(socket.create_connection(("127.0.0.1", int(sys.argv[1])), source_address=(sys.argv[3], 0)))
+        # The port is chosen when it is known where to, so that those of connections that are over do.
+        one = socket.socket()
+        one.setsockopt(socket.IPPROTO_IP, 24, 1)
+        one.bind((sys.argv[3] + str(index // 10000), 0))
+        one.connect(("127.0.0.1", int(sys.argv[1])))
+        held.append(one)
         if index % 2: held[-1].send(bytes([0x80, 0, 0x3f, 0, 0, 0, 0, 7]) + bytes(15000 if index % 8 == 1 else 0))
     except OSError:
         pass
@@ -60,13 +65,12 @@ sys.stdin.read()
 struct Idlers(Vec<Child>);
 
 impl Idlers {
-    /// Begins to open `count` connections.
+    /// Begins to open `count` connections. They come from many addresses: each has ports for some 10,000.
     fn start(port: u16, count: usize) -> Self {
-        // As many as one has descriptors for, and ports of one address.
-        let each = (descriptors() - 100).min(20_000);
+        let each = (descriptors() - 100).min(25_000);
         let counts = (0..count.div_ceil(each)).map(|at| each.min(count - at * each));
         let idlers = counts.enumerate().map(|(at, count)| {
-            let address = format!("127.1.0.{}", at + 1);
+            let address = format!("127.1.{at}.1");
             let mut idlers = Command::new("python3");
             idlers.args(["-c", IDLERS, &port.to_string(), &count.to_string(), &address]);
             idlers.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
@@ -235,12 +239,12 @@ fn a_crowd_is_bounded_and_others_are_served() {
 }
 
 /// A mount as it comes and goes: what it writes, it reads.
-fn visit(scratch: &Scratch, port: u16, round: u8) -> Duration {
+fn visit(scratch: &Scratch, port: u16, round: u32) -> Duration {
     let began = Instant::now();
     let client = StockClient::of_volume(scratch, port, &format!("visit-{round}"));
     let path = client.mnt().join(format!("by-{round}"));
-    fs::write(&path, vec![round; 100_000]).unwrap();
-    assert_eq!(fs::read(&path).unwrap(), vec![round; 100_000]);
+    fs::write(&path, vec![round as u8; 100_000]).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), vec![round as u8; 100_000]);
     drop(client);
     began.elapsed()
 }
@@ -255,14 +259,14 @@ fn a_hundred_thousand_strangers_are_bounded_and_clients_get_in() {
     let mut idlers = Idlers::start(server.port, STRANGERS);
     let (opened, most, longest) = thread::scope(|scope| {
         let opened = scope.spawn(|| (idlers.opened(), began.elapsed()));
-        let (mut most, mut longest, mut round) = (0, Duration::ZERO, 0);
+        let (mut most, mut longest, mut round) = (0, Duration::ZERO, 0_u32);
         // While they come, and once more among those who stay.
         loop {
             let is_last = opened.is_finished();
             longest = longest.max(visit(&scratch, server.port, round));
             let path = client.mnt().join(format!("file-{round}"));
-            fs::write(&path, vec![round; 300_000]).unwrap();
-            assert_eq!(fs::read(&path).unwrap(), vec![round; 300_000]);
+            fs::write(&path, vec![round as u8; 300_000]).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), vec![round as u8; 300_000]);
             most = most.max(server.resident());
             round += 1;
             if is_last {
@@ -289,7 +293,9 @@ fn a_hundred_thousand_strangers_are_bounded_and_clients_get_in() {
     let log = server.log();
     assert!(log.contains("it has not shaken hands, and others need its place"), "{log}");
     assert!(!log.contains("panicked") && !log.contains("too many connections"), "{log}");
-    assert!(log.lines().count() < 500, "{} lines", log.lines().count());
+    // One line every five seconds tells of them; the rest are of mounts.
+    let warnings = log.lines().filter(|line| line.contains("WARN")).count();
+    assert!(warnings < 100, "{warnings} lines");
     // The client that was there before has noticed nothing, neither for its data nor for its volfile.
     assert!(!client.log().contains("disconnected"), "{}", client.log());
     drop(idlers);

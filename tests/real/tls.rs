@@ -283,14 +283,14 @@ key v1; openssl req -new -key v1.key -subj /CN=v1 -out v1.csr
 openssl x509 -req -in v1.csr -signkey v1.key -days 30 -out v1.pem 2>/dev/null; cat v1.pem >> odd.ca; of v1 of-v1 none
 openssl genrsa -out small.key 1024 2>/dev/null; of full small none; of full sha1 none -sha1
 openssl genrsa -out rsa.key 2048 2>/dev/null; of full rsa none
-openssl ecparam -name secp384r1 -genkey -noout -out curve.key; of full curve none -sha384
+
 of own deep1 authority; of deep1 deep2 authority; of deep2 deep3 authority; of deep3 deep4 authority; of deep4 below-deep4 none
 "#;
 
 /// Whether a server lets a client with this certificate through the handshake.
 fn shakes_hands(pair: &Pair, port: u16, name: &str) -> bool {
     let mut client = Command::new("openssl");
-    client.args(["s_client", "-quiet", "-tls1_2", "-cipher", "ALL:@SECLEVEL=0"]);
+    client.args(["s_client", "-tls1_2", "-cipher", "ALL:@SECLEVEL=0"]);
     client.args(["-connect", &format!("127.0.0.1:{port}")]);
     client.args(["-cert", &pair.file(&format!("{name}.pem")), "-key", &pair.file(&format!("{name}.key"))]);
     let chain = pair.file(&format!("{name}.chain"));
@@ -313,7 +313,6 @@ fn odd_chains_are_judged_as_by_glusterfsd() {
     for (name, expected) in [
         ("good", true),
         ("known", true),
-        ("curve", true),
         ("rsa", true),
         ("below-zero", true),
         ("of-signstop", true),
