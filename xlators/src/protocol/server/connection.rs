@@ -31,6 +31,8 @@ use crate::translator::Event;
 
 /// How long an ending connection goes on sending the replies that are done.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// What a client may hold of the memory that those who hold more do not get.
+const LITTLE: usize = 1 << 20;
 /// How long it may take to say that it ends.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -142,7 +144,7 @@ impl Connection {
         loop {
             if !self.gate.has_room(cost) {
                 self.gate.changed().await;
-            } else if !self.door.gate.has_room(cost) {
+            } else if !self.is_room_of_all_enough(cost) {
                 self.door.gate.changed().await;
             } else {
                 break;
@@ -150,6 +152,16 @@ impl Connection {
         }
         self.gate.enter(cost);
         self.door.gate.enter(cost);
+    }
+
+    /// Whether there is room in what all clients of the core share.
+    fn is_room_of_all_enough(&self, cost: Cost) -> bool {
+        let gate = &self.door.gate;
+        if self.gate.in_use().bytes + cost.bytes <= LITTLE {
+            gate.has_room(cost)
+        } else {
+            gate.has_room_for_much(cost)
+        }
     }
 
     /// A request is over, its reply sent or dropped.

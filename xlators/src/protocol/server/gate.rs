@@ -41,9 +41,19 @@ impl Gate {
 
     /// Whether there is room. The only request may be of any size: it could never be served otherwise.
     pub(super) fn has_room(&self, cost: Cost) -> bool {
+        self.has_room_in(cost, self.max_bytes.get())
+    }
+
+    /// The same, with a quarter of the memory left to those who hold little: however many hold much, and for however long.
+    pub(super) fn has_room_for_much(&self, cost: Cost) -> bool {
+        let most = self.max_bytes.get();
+        self.has_room_in(cost, most - most / 4)
+    }
+
+    fn has_room_in(&self, cost: Cost, max_bytes: usize) -> bool {
         let fits = |used: usize, more: usize, most: usize| used == 0 || used.saturating_add(more) <= most;
         fits(self.requests.get(), cost.requests, self.max_requests.get())
-            && fits(self.bytes.get(), cost.bytes, self.max_bytes.get())
+            && fits(self.bytes.get(), cost.bytes, max_bytes)
     }
 
     pub(super) fn enter(&self, cost: Cost) {
@@ -114,5 +124,8 @@ mod tests {
         gate.set_limits(3, 100);
         assert!(gate.has_room(small));
         assert_eq!(gate.in_use(), Cost { requests: 2, bytes: 20 });
+        let more = |bytes| Cost { requests: 1, bytes };
+        assert!(gate.has_room_for_much(more(55)) && !gate.has_room_for_much(more(56)));
+        assert!(gate.has_room(more(80)), "but there is that much");
     }
 }

@@ -344,3 +344,33 @@ fn a_stranger_that_takes_no_replies_gives_its_place_up_at_once() {
         uninstall();
     });
 }
+
+#[test]
+fn those_who_hold_much_leave_room_for_those_who_hold_little() {
+    Sim::new(4).run(async |core| {
+        let (_rig, door) = server(&core, &[("transport.memory-limit", "64MB")]).await;
+        // Writes of 20 MB whose bytes do not come: three of them would be nearly all there is.
+        let write =
+            fops::WriteReq { gfid: FILE, fd: -2, offset: 0, size: 20 << 20, flag: 0, xdata: Xdata::NONE };
+        let mut hogs = Vec::new();
+        for _ in 0..6 {
+            let mut hog = Client::bound(&core).await;
+            let mut record = fop_record(1, procedure::WRITE, &write, b"");
+            let mark = Mark::whole(record.len() - MARK + (20 << 20));
+            record[..MARK].copy_from_slice(&mark);
+            hog.send(&record).await;
+            hogs.push(hog);
+        }
+        core.sleep(Duration::from_secs(1)).await;
+        let held = door.gate.in_use().bytes;
+        assert!(held > 40 << 20 && held <= 48 << 20, "{held}");
+        let asked = core.now();
+        let mut client = Client::bound(&core).await;
+        for xid in 0..100 {
+            client.fop(xid, procedure::STAT, &stat()).await;
+            assert_eq!(client.outcome().await, (xid, 0, 0));
+        }
+        assert!(core.now() - asked < Duration::from_secs(1));
+        uninstall();
+    });
+}
