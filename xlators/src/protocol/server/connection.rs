@@ -74,6 +74,8 @@ pub(super) struct Connection {
     sending: Cell<Option<(TaskId, Instant)>>,
     /// When the bytes that it holds room for are to be there, if others wait for room.
     pub(super) expected: Cell<Option<Instant>>,
+    /// It waits behind others because it holds much itself.
+    waits_with_much: Cell<bool>,
     running: RefCell<Slab<Running>>,
     idle: RefCell<Option<Rc<Signal>>>,
     /// Set to end the connection.
@@ -110,6 +112,7 @@ impl Connection {
             sender: RefCell::new(Some(sender)),
             sending: Cell::new(None),
             expected: Cell::new(None),
+            waits_with_much: Cell::new(false),
             running: RefCell::default(),
             idle: RefCell::default(),
             end: Signal::default(),
@@ -142,10 +145,17 @@ impl Connection {
     /// Waits until there is room for a request, and takes it.
     pub(super) async fn admit(&self, cost: Cost) {
         loop {
+            // What it holds may have changed while it waited.
+            let is_little = self.gate.in_use().bytes + cost.bytes <= LITTLE;
+            let all = &self.door.gate;
             if !self.gate.has_room(cost) {
-                self.gate.changed().await;
-            } else if !self.is_room_of_all_enough(cost) {
-                self.door.gate.changed().await;
+                self.gate.room(cost).await;
+            } else if is_little && !all.has_room(cost) {
+                all.room(cost).await;
+            } else if !is_little && !all.has_room_for_much(cost) {
+                self.waits_with_much.set(true);
+                all.room_for_much(cost).await;
+                self.waits_with_much.set(false);
             } else {
                 break;
             }
@@ -154,20 +164,13 @@ impl Connection {
         self.door.gate.enter(cost);
     }
 
-    /// Whether there is room in what all clients of the core share.
-    fn is_room_of_all_enough(&self, cost: Cost) -> bool {
-        let gate = &self.door.gate;
-        if self.gate.in_use().bytes + cost.bytes <= LITTLE {
-            gate.has_room(cost)
-        } else {
-            gate.has_room_for_much(cost)
-        }
-    }
-
     /// A request is over, its reply sent or dropped.
     pub(super) fn leave(&self, cost: Cost) {
         self.gate.leave(cost);
         self.door.gate.leave(cost);
+        if self.waits_with_much.get() && self.gate.in_use().bytes <= LITTLE {
+            self.door.gate.reconsider();
+        }
     }
 
     /// Sends what is in the outbox, once the core has done what it can do at once.
