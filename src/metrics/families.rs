@@ -36,7 +36,7 @@ const SERVER: &[Figure] = &[
         counter(
             "kiln_connections_turned_away",
             "",
-            "Connections that were closed at once: a limit, or no TLS.",
+            "Connections that were closed before they shook hands: a limit, or no TLS.",
         ),
     ),
     figure(

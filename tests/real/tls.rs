@@ -216,6 +216,156 @@ fn certificates_are_accepted_and_refused_as_by_glusterfsd() {
     pair.stop();
 }
 
+/// More certificates, each with one thing that is odd; `NAME.pem` is the client's, `NAME.chain` what it sends along.
+const ODD: &str = r#"
+cat > oddcnf <<'END'
+[req]
+distinguished_name = dn
+[dn]
+[authority]
+basicConstraints = critical,CA:TRUE
+subjectKeyIdentifier = hash
+[none]
+[signs]
+keyUsage = critical,keyCertSign
+[silent]
+basicConstraints = critical,CA:TRUE
+keyUsage = critical,digitalSignature
+[no]
+basicConstraints = CA:FALSE
+[zero]
+basicConstraints = critical,CA:TRUE,pathlen:0
+[odd]
+1.2.3.4 = critical,DER:05:00
+[known]
+1.2.3.4 = DER:05:00
+[akid]
+2.5.29.35 = DER:30:06:80:04:01:02:03:04
+[proxy]
+proxyCertInfo = language:id-ppl-anyLanguage,pathlen:3,policy:text:x
+[names]
+basicConstraints = critical,CA:TRUE
+nameConstraints = critical,excluded;dirName:excluded
+[excluded]
+O = kiln
+END
+export OPENSSL_CONF=$PWD/oddcnf
+key() { openssl ecparam -name prime256v1 -genkey -noout -out $1.key; }
+top() { # name section
+    key $1; openssl req -x509 -new -key $1.key -subj "/CN=$1" -days 30 -extensions $2 -out $1.pem; cat $1.pem >> odd.ca
+}
+of() { # authority name section [arguments]
+    [ -e $2.key ] || key $2; openssl req -new -key $2.key -subj "/O=kiln/CN=$2" -out $2.csr
+    openssl x509 -req -in $2.csr -CA $1.pem -CAkey $1.key -CAcreateserial -out $2.pem -days 30 -extfile oddcnf -extensions $3 "${@:4}" 2>/dev/null
+    cat $1.pem $1.chain > $2.chain 2>/dev/null || true
+}
+dated() { # authority name from until section
+    key $2; openssl req -new -key $2.key -subj "/CN=$2" -out $2.csr; rm -f index2*; touch index2; echo $RANDOM$RANDOM | cut -c1-4 > serial2
+    printf '[ca]\ndefault_ca=d\n[d]\ndatabase=index2\nserial=serial2\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n' > datecnf
+    cat oddcnf >> datecnf
+    openssl ca -batch -config datecnf -cert $1.pem -keyfile $1.key -in $2.csr -out $2.pem -notext -extensions $5 -startdate $3 -enddate $4 2>/dev/null
+    cat $1.pem > $2.chain
+}
+cp all.ca odd.ca
+top full authority; of full good none; of full known known
+dated full notyet 20400101000000Z 20410101000000Z none; dated full over 20200101000000Z 20210101000000Z none
+dated full oldmid 20200101000000Z 20210101000000Z authority; of oldmid below-oldmid none
+of full odd odd; of full oddmid odd; of full akid akid; of full proxy proxy
+of full plainmid known; of plainmid below-plain none
+of full nomid no; of nomid below-no none
+of full signsmid signs; of signsmid below-signs none
+of full silentmid silent; of silentmid below-silent none
+of full zeromid zero; of zeromid below-zero none; of zeromid zerosub authority; of zerosub below-zerosub none
+of full names names; of names below-names none
+top signstop signs; of signstop of-signstop none
+top nonetop known; of nonetop of-nonetop none; top notop no; of notop of-notop none
+key v1; openssl req -new -key v1.key -subj /CN=v1 -out v1.csr
+openssl x509 -req -in v1.csr -signkey v1.key -days 30 -out v1.pem 2>/dev/null; cat v1.pem >> odd.ca; of v1 of-v1 none
+openssl genrsa -out small.key 1024 2>/dev/null; of full small none; of full sha1 none -sha1
+openssl genrsa -out rsa.key 2048 2>/dev/null; of full rsa none
+
+of own deep1 authority; of deep1 deep2 authority; of deep2 deep3 authority; of deep3 deep4 authority; of deep4 below-deep4 none
+"#;
+
+/// Whether a server lets a client with this certificate through the handshake.
+fn shakes_hands(pair: &Pair, port: u16, name: &str) -> bool {
+    let mut client = Command::new("openssl");
+    client.args(["s_client", "-tls1_2", "-cipher", "ALL:@SECLEVEL=0"]);
+    client.args(["-connect", &format!("127.0.0.1:{port}")]);
+    client.args(["-cert", &pair.file(&format!("{name}.pem")), "-key", &pair.file(&format!("{name}.key"))]);
+    let chain = pair.file(&format!("{name}.chain"));
+    if fs::exists(&chain).unwrap() {
+        client.args(["-cert_chain", &chain]);
+    }
+    client.stdin(Stdio::null()).output().unwrap().status.success()
+}
+
+/// Stricter than OpenSSL is allowed, where it says so; anything else is not.
+#[test]
+fn odd_chains_are_judged_as_by_glusterfsd() {
+    let mut pair = Pair::new();
+    shell(&pair.scratch.join("certs"), ODD);
+    let server = pair.tls("server").replace("all.ca", "odd.ca");
+    let depth = " option transport.socket.ssl-cert-depth 3\n";
+    pair.serve(&format!("{server}{depth} option auth.addr.brick.allow *\n"));
+    let ports = [pair.stock.as_ref().unwrap().1, pair.kiln().port];
+    let mut differ = Vec::new();
+    for (name, expected) in [
+        ("good", true),
+        ("known", true),
+        ("rsa", true),
+        ("below-zero", true),
+        ("of-signstop", true),
+        ("of-v1", true),
+        ("nonetop", true),
+        ("notop", true),
+        ("deep3", true),
+        ("deep4", true),
+        ("notyet", false),
+        ("over", false),
+        ("below-oldmid", false),
+        ("odd", false),
+        ("akid", false),
+        ("proxy", false),
+        ("below-plain", false),
+        ("below-no", false),
+        ("below-signs", false),
+        ("below-silent", false),
+        ("below-zerosub", false),
+        ("below-names", false),
+        ("of-nonetop", false),
+        ("of-notop", false),
+        ("below-deep4", false),
+        ("small", false),
+        ("sha1", false),
+        ("stranger", false),
+    ] {
+        let found = ports.map(|port| shakes_hands(&pair, port, name));
+        if found != [expected; 2] {
+            differ.push(format!("{name}: {found:?} at glusterfsd and kiln, {expected} was expected"));
+        }
+    }
+    assert!(differ.is_empty(), "{differ:#?}");
+    // A list of revoked certificates that is out of date although still valid, and a newer one.
+    shell(&pair.scratch.join("certs"), NEWER);
+    let lists = format!(" option transport.socket.ssl-crl-path {}\n", pair.file("newer"));
+    pair.serve(&format!("{}{lists} option auth.addr.brick.allow *\n", pair.tls("server")));
+    let ports = [pair.stock.as_ref().unwrap().1, pair.kiln().port];
+    for (name, expected) in [("ann", true), ("gone", false), ("late", false)] {
+        assert_eq!(ports.map(|port| shakes_hands(&pair, port, name)), [expected; 2], "{name}");
+    }
+    pair.stop();
+}
+
+/// One more is revoked; the directory has the list from before, and the one from now.
+const NEWER: &str = r#"
+own="-config cacnf -cert own.pem -keyfile own.key"; export OPENSSL_CONF=$PWD/cnf
+openssl genrsa -out late.key 2048 2>/dev/null; openssl req -new -key late.key -subj "/O=kiln/CN=late" -out late.csr
+openssl x509 -req -in late.csr -CA own.pem -CAkey own.key -CAcreateserial -out late.pem -days 30 2>/dev/null
+mkdir newer; cp lists/own.crl newer/a-old.crl; sleep 1.1
+openssl ca $own -revoke late.pem 2>/dev/null; openssl ca $own -gencrl -crldays 30 -out newer/b-new.crl 2>/dev/null; openssl rehash newer
+"#;
+
 #[test]
 fn names_passwords_and_addresses_count_as_at_glusterfsd() {
     let mut pair = Pair::new();

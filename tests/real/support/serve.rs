@@ -81,6 +81,15 @@ impl KilnServer {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
+    /// CPU that it has used so far.
+    pub fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        // Its user and its system time come after the name, in hundredths of a second.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
     /// Stops it as an operator would, and insists on a clean end.
     pub fn stop(self) {
         signal(self.pid(), "TERM");

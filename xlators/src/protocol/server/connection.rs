@@ -32,6 +32,8 @@ use crate::types::Gfid;
 
 /// How long an ending connection goes on sending the replies that are done.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// What a client may hold of the memory that those who hold more do not get.
+const LITTLE: usize = 1 << 20;
 /// How long it may take to say that it ends.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -77,11 +79,15 @@ pub(super) struct Connection {
     sending: Cell<Option<(TaskId, Instant)>>,
     /// When the bytes that it holds room for are to be there, if others wait for room.
     pub(super) expected: Cell<Option<Instant>>,
+    /// It waits behind others because it holds much itself.
+    waits_with_much: Cell<bool>,
     running: RefCell<Slab<Running>>,
     idle: RefCell<Option<Rc<Signal>>>,
     /// Set to end the connection.
     pub(super) end: Signal,
     why: Cell<&'static str>,
+    /// Its place is for somebody else: nothing more is sent.
+    evicted: Cell<bool>,
     callbacks: Cell<u32>,
     pub(super) seat: Seat,
 }
@@ -99,7 +105,7 @@ impl Connection {
         Rc::new(Self {
             peer,
             local,
-            client: door.shared.client_number(door.core.id()),
+            client: seat.client,
             since: door.core.now(),
             identity,
             bound: OnceCell::new(),
@@ -111,10 +117,12 @@ impl Connection {
             sender: RefCell::new(Some(sender)),
             sending: Cell::new(None),
             expected: Cell::new(None),
+            waits_with_much: Cell::new(false),
             running: RefCell::default(),
             idle: RefCell::default(),
             end: Signal::default(),
             why: Cell::new("the client is gone"),
+            evicted: Cell::new(false),
             callbacks: Cell::new(1),
             door: Rc::clone(door),
             seat,
@@ -147,10 +155,17 @@ impl Connection {
     /// Waits until there is room for a request, and takes it.
     pub(super) async fn admit(&self, cost: Cost) {
         loop {
+            // What it holds may have changed while it waited.
+            let is_little = self.gate.in_use().bytes + cost.bytes <= LITTLE;
+            let all = &self.door.gate;
             if !self.gate.has_room(cost) {
-                self.gate.changed().await;
-            } else if !self.door.gate.has_room(cost) {
-                self.door.gate.changed().await;
+                self.gate.room(cost).await;
+            } else if is_little && !all.has_room(cost) {
+                all.room(cost).await;
+            } else if !is_little && !all.has_room_for_much(cost) {
+                self.waits_with_much.set(true);
+                all.room_for_much(cost).await;
+                self.waits_with_much.set(false);
             } else {
                 break;
             }
@@ -163,6 +178,9 @@ impl Connection {
     pub(super) fn leave(&self, cost: Cost) {
         self.gate.leave(cost);
         self.door.gate.leave(cost);
+        if self.waits_with_much.get() && self.gate.in_use().bytes <= LITTLE {
+            self.door.gate.reconsider();
+        }
     }
 
     /// Sends what is in the outbox, once the core has done what it can do at once.
@@ -230,6 +248,12 @@ impl Connection {
         }
     }
 
+    /// Ends the connection at once, for the sake of its place.
+    pub(super) fn evict(&self) {
+        self.evicted.set(true);
+        self.finish("others needed its place");
+    }
+
     /// The client as logs name it.
     pub(super) fn name(&self) -> String {
         match self.bound.get() {
@@ -263,7 +287,7 @@ impl Connection {
         } else {
             tracing::debug!(client = %self.name(), "disconnected: {}", self.why.get());
         }
-        let deadline = core.now() + LAST_WORDS;
+        let deadline = core.now() + if self.evicted.get() { Duration::ZERO } else { LAST_WORDS };
         while let Some((task, _)) = self.sending.get() {
             if core.now() >= deadline {
                 core.abort(task);
@@ -275,7 +299,7 @@ impl Connection {
         let left = self.outbox.close();
         self.leave(left);
         let sender = self.sender.take();
-        if let Some(mut sender) = sender {
+        if let Some(mut sender) = sender.filter(|_| !self.evicted.get()) {
             // Whoever does not take it does without.
             let _ = core.timeout(GOODBYE, sender.finish()).await;
         }

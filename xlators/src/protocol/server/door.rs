@@ -1,6 +1,7 @@
 //! One core's side of the server: its graph, its bricks, its connections.
 
 use std::cell::{Ref, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -8,7 +9,6 @@ use std::time::Duration;
 use kiln_uring::net::Address;
 use kiln_uring::{Core, File};
 use serde_json::{Value as Json, json};
-use slab::Slab;
 
 use super::TYPE;
 use super::connection::Connection;
@@ -35,6 +35,8 @@ const ROUND: Duration = Duration::from_secs(1);
 const GREETING: Duration = Duration::from_secs(30);
 /// How long a client may leave its replies untaken while others wait for the memory.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// Why strangers are closed while places are short.
+const CROWDED: &str = "it has not shaken hands, and others need its place";
 /// At most so often a refused connection is worth a line in the log.
 const REFUSALS: Duration = Duration::from_secs(5);
 
@@ -59,7 +61,9 @@ pub(super) struct Door {
     pub(super) gate: Gate,
     pub(super) tally: Tally,
     pub(super) names: Names,
-    connections: RefCell<Slab<Rc<Connection>>>,
+    connections: RefCell<BTreeMap<u64, Rc<Connection>>>,
+    /// What ends those that do not agree on TLS yet.
+    agreeing: RefCell<BTreeMap<u64, Rc<Signal>>>,
     stopping: Signal,
 }
 
@@ -108,6 +112,7 @@ impl Door {
             graph: Rc::clone(graph),
             tally: Tally::default(),
             connections: RefCell::default(),
+            agreeing: RefCell::default(),
             stopping: Signal::default(),
         })
     }
@@ -137,9 +142,14 @@ impl Door {
         };
         let door = Rc::clone(self);
         self.core.spawn(async move {
+            let end = Rc::new(Signal::default());
+            door.agreeing.borrow_mut().insert(seat.client, Rc::clone(&end));
             let accepting = Box::pin(door.core.timeout(GREETING, tls::accept(&config, receiver, sender)));
-            match race(door.stop_asked(), accepting).await {
-                Ok(()) => {}
+            let agreed = race(end.wait(), accepting).await;
+            door.agreeing.borrow_mut().remove(&seat.client);
+            match agreed {
+                Ok(()) if door.stopping.is_set() => {}
+                Ok(()) => door.turn_away(&peer, CROWDED),
                 Err(Err(_)) => door.turn_away(&peer, "it took too long to agree on TLS"),
                 Err(Ok(Err(why))) => door.turn_away(&peer, &why),
                 Err(Ok(Ok((receiver, sender, identity)))) => {
@@ -175,7 +185,7 @@ impl Door {
         let connection = Connection::new(self, peer, local, sender, identity, seat);
         self.tally.accepted();
         let door = Rc::clone(self);
-        let slot = self.connections.borrow_mut().insert(Rc::clone(&connection));
+        self.connections.borrow_mut().insert(connection.client, Rc::clone(&connection));
         self.core.spawn(async move {
             let end = Rc::clone(&connection);
             let intake = Intake::new(Rc::clone(&connection), receiver);
@@ -184,7 +194,7 @@ impl Door {
             }
             Rc::clone(&connection).wind_up().await;
             door.tally.gone(&connection);
-            door.connections.borrow_mut().try_remove(slot);
+            door.connections.borrow_mut().remove(&connection.client);
         });
     }
 
@@ -201,26 +211,37 @@ impl Door {
 
     /// The connection of a client.
     pub(super) fn connection(&self, client: u64) -> Option<Rc<Connection>> {
-        self.connections
-            .borrow()
-            .iter()
-            .map(|(_, connection)| connection)
-            .find(|known| known.client == client)
-            .cloned()
+        self.connections.borrow().get(&client).cloned()
+    }
+
+    /// All of them. In a list of its own, as whatever is done with them may end some.
+    fn all(&self) -> Vec<Rc<Connection>> {
+        self.connections.borrow().values().cloned().collect()
+    }
+
+    /// Closes the connection of a stranger, whose place somebody else gets. Whoever has shaken hands meanwhile stays.
+    pub(super) fn evict(&self, client: u64) {
+        if let Some(agreeing) = self.agreeing.borrow().get(&client) {
+            agreeing.set();
+        } else if let Some(connection) = self.connection(client)
+            && connection.bound.get().is_none()
+        {
+            self.turn_away(&connection.peer, CROWDED);
+            connection.evict();
+        }
     }
 
     /// What `f` says of each connection.
     pub(super) fn each_connection<T>(&self, mut f: impl FnMut(&Connection) -> T) -> Vec<T> {
-        self.connections.borrow().iter().map(|(_, connection)| f(connection)).collect()
+        self.connections.borrow().values().map(|connection| f(connection)).collect()
     }
 
     /// Takes no connections any more and closes those that there are: requests under way are answered, and clients have
     /// about `patience` to become silent.
     pub(super) fn stop(&self, patience: Duration) {
         self.stopping.set();
-        let all: Vec<_> =
-            self.connections.borrow().iter().map(|(_, connection)| Rc::clone(connection)).collect();
-        for connection in all {
+        self.agreeing.borrow().values().for_each(|end| end.set());
+        for connection in self.all() {
             if patience.is_zero() {
                 connection.finish("the server stops");
             } else {
@@ -239,9 +260,8 @@ impl Door {
         let settings = self.shared.settings();
         self.settings.replace(Arc::clone(&settings));
         self.names.clear();
-        let all: Vec<_> =
-            self.connections.borrow().iter().map(|(_, connection)| Rc::clone(connection)).collect();
-        all.iter()
+        self.all()
+            .iter()
             .for_each(|connection| connection.gate.set_limits(settings.requests, settings.client_memory));
     }
 
@@ -249,9 +269,7 @@ impl Door {
         while race(self.stopping.wait(), self.core.sleep(ROUND)).await.is_err() {
             let now = self.core.now();
             let wanted = self.gate.is_wanted();
-            let all: Vec<_> =
-                self.connections.borrow().iter().map(|(_, connection)| Rc::clone(connection)).collect();
-            for connection in all {
+            for connection in self.all() {
                 if !connection.greeted.get() && now - connection.since > GREETING {
                     connection.finish("it said nothing");
                 } else if wanted && connection.sending_for().is_some_and(|time| time > PATIENCE) {
@@ -268,7 +286,7 @@ impl Door {
     pub(super) fn to_json(&self) -> Json {
         let in_use = self.gate.in_use();
         let connections = self.connections.borrow();
-        let shown: Vec<Json> = connections.iter().map(|(_, connection)| connection.to_json()).collect();
+        let shown: Vec<Json> = connections.values().map(|connection| connection.to_json()).collect();
         json!({ "requests": in_use.requests, "bytes": in_use.bytes, "clients": shown })
     }
 }

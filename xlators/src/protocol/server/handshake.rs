@@ -178,7 +178,7 @@ async fn bind(to: &Rc<Connection>, request: &LegacyDict) -> Result<(), Refused> 
         };
     }
     to.outbox.set_root(root);
-    to.seat.set_light(false);
+    to.seat.settle();
     tracing::info!(client = %to.peer, brick = name, directory, "accepted {process} (version {version})");
     if request.get(volfile::PAUSE).is_some() {
         to.door.core.spawn(presence::remind(Rc::clone(to)));

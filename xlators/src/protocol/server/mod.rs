@@ -14,14 +14,18 @@
 //! its core before it is served, and gives it back when its reply has been handed to the kernel. While there is no room the
 //! connection is not read, so a client that sends without reading stops itself. Locks that wait for other clients take no room,
 //! or they could keep out the very request that they wait for; there is a limit to their number. Clients that keep room which
-//! others wait for are closed after some seconds.
+//! others wait for are closed after some seconds; and a quarter of the memory is for those who hold little, who do not even wait
+//! that long.
+//!
+//! **Places.** There are so many connections at most. When all places are taken, newcomers get those of connections that have
+//! not shaken hands; clients that are bound to a brick keep theirs.
 //!
 //! | module | subject |
 //! | --- | --- |
 //! | [`options`] | options |
 //! | [`shared`] | what the cores share |
 //! | [`door`] | one core's side |
-//! | [`listen`] | accepting and spreading |
+//! | [`listen`], [`strangers`] | accepting and spreading; whose place is given away when there are no more |
 //! | [`connection`] | one client, and its end |
 //! | [`presence`] | what clients hear of its coming and going |
 //! | [`intake`], [`outbox`] | receiving and sending |
@@ -50,6 +54,7 @@ mod report;
 mod shared;
 mod signal;
 mod stats;
+mod strangers;
 mod tls;
 mod upcalls;
 mod volfile;

@@ -36,7 +36,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("rpc.outstanding-rpc-limit", Int(0, 65_536), "64", "Requests of one client that are served at a time; further ones wait unread. 0 is no limit. Locks that wait do not count."),
     OptionSpec::new("transport.client-memory-limit", Size(1 << 20, 1 << 40), "64MB", "Memory for requests and replies of one client; requests beyond it wait unread."),
     OptionSpec::new("transport.memory-limit", Size(16 << 20, 1 << 44), "1GB", "The same for all clients together, in equal shares of the cores.").fixed(),
-    OptionSpec::new("transport.connection-limit", Int(1, 10_000_000), "65536", "Connections; further ones are closed at once."),
+    OptionSpec::new("transport.connection-limit", Int(1, 10_000_000), "65536", "Connections. When there are as many, newcomers get the places of those that have not shaken hands; when all have, newcomers are closed at once."),
     OptionSpec::new("client-fd-limit", Int(1, 100_000_000), "1000000", "Files that one client may have open; further opens fail with EMFILE."),
     // Encryption. The files are read at the start and with each reconfiguration, for connections to come.
     OptionSpec::new(TLS_SWITCH, Bool, "off", "Connections over TCP are encrypted with TLS, and both sides show certificates. A change is for new connections."),

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use kiln_uring::net::Address;
 
 use super::ServeConfig;
 use super::names::NameService;
 use super::options::Settings;
+use super::strangers::Strangers;
 
 /// The file whose presence encrypts GlusterFS's management connections.
 const SECURE_ACCESS: &str = "/var/lib/glusterd/secure-access";
@@ -33,6 +34,8 @@ pub(super) struct Shared {
     loads: Vec<AtomicUsize>,
     /// Those of them that will keep it busy: a client's connection for volfiles does not.
     weights: Vec<AtomicUsize>,
+    /// Connections that have not shaken hands.
+    strangers: Mutex<Strangers>,
     /// When a connection was last turned away with a line in the log.
     pub(super) last_refusal: Mutex<Option<kiln_uring::Instant>>,
 }
@@ -57,6 +60,7 @@ impl Shared {
             next_client: AtomicU64::new(1),
             loads: (0..cores.max(1)).map(|_| AtomicUsize::new(0)).collect(),
             weights: (0..cores.max(1)).map(|_| AtomicUsize::new(0)).collect(),
+            strangers: Mutex::default(),
             last_refusal: Mutex::new(None),
         }
     }
@@ -86,7 +90,7 @@ impl Shared {
     }
 
     /// A number for a client of `core`, never given before.
-    pub(super) fn client_number(&self, core: usize) -> u64 {
+    fn client_number(&self, core: usize) -> u64 {
         let number = self.next_client.fetch_add(1, Ordering::Relaxed);
         number << CORE_BITS | (core as u64 & ((1 << CORE_BITS) - 1))
     }
@@ -101,12 +105,18 @@ impl Shared {
         self.loads.iter().map(|load| load.load(Ordering::Relaxed)).sum()
     }
 
-    /// One more on `core`; taken back when the result is dropped.
+    pub(super) fn strangers(&self) -> MutexGuard<'_, Strangers> {
+        self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more on `core`, a stranger yet; taken back when the result is dropped.
     pub(super) fn enter(self: &Arc<Self>, core: usize) -> Seat {
         let core = core.min(self.loads.len() - 1);
         self.loads[core].fetch_add(1, Ordering::Relaxed);
         self.weights[core].fetch_add(1, Ordering::Relaxed);
-        Seat { shared: Arc::clone(self), core, light: AtomicBool::new(false) }
+        let client = self.client_number(core);
+        self.strangers().came(client);
+        Seat { shared: Arc::clone(self), core, client, light: AtomicBool::new(false) }
     }
 
     /// The core with the fewest connections that matter; of several, the one with the fewest at all, then with the least to do.
@@ -125,10 +135,23 @@ impl Shared {
 pub(super) struct Seat {
     shared: Arc<Shared>,
     core: usize,
+    /// The number of its client, never given before.
+    pub(super) client: u64,
     light: AtomicBool,
 }
 
 impl Seat {
+    /// A first call was understood.
+    pub(super) fn heard(&self) {
+        self.shared.strangers().spoke(self.client);
+    }
+
+    /// The client has shaken hands, and keeps its place from now on.
+    pub(super) fn settle(&self) {
+        self.set_light(false);
+        self.shared.strangers().left(self.client);
+    }
+
     /// Says whether the connection is one that its core hardly notices.
     pub(super) fn set_light(&self, light: bool) {
         let weight = &self.shared.weights[self.core];
@@ -143,6 +166,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.set_light(true);
+        self.shared.strangers().left(self.client);
         self.shared.loads[self.core].fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -168,9 +192,10 @@ mod tests {
         let data = |core| mounts.iter().filter(|(_, data)| data.core == core).count();
         assert_eq!((data(0), data(1)), (2, 2));
         assert_eq!(shared.connections(), 8);
-        mounts[0].0.set_light(false);
+        mounts[0].0.settle();
         drop(mounts);
         assert_eq!(shared.connections(), 0);
+        assert!(shared.strangers().is_empty());
         assert!(shared.weights.iter().all(|weight| weight.load(Ordering::Relaxed) == 0));
     }
 }

@@ -14,7 +14,7 @@ use crate::fop::Fop;
 use crate::protocol::rpc::credential::Credential;
 use crate::protocol::rpc::message::{Call, Reply, call_record};
 use crate::protocol::rpc::programs::fops::{self, procedure};
-use crate::protocol::rpc::programs::{callback, handshake};
+use crate::protocol::rpc::programs::{callback, dump, handshake};
 use crate::protocol::rpc::record::{Assembler, MARK, Mark};
 use crate::protocol::xdr::{LegacyDict, Reader, Wire};
 use crate::testing::Rig;
@@ -272,6 +272,105 @@ fn layers_reach_their_clients() {
         );
         let told = callback::InodelkContention::get(&mut Reader::new(&record[call.arguments..])).unwrap();
         assert_eq!((told.gfid, told.flock, told.pid, told.domain), (FILE, flock, 7, &b"domain"[..]));
+        uninstall();
+    });
+}
+
+/// The server, and a client, with so many places in all.
+async fn crowded(core: &Core, places: &str) -> (Rig, Rc<Door>, Client) {
+    let (rig, door) = server(core, &[("transport.connection-limit", places)]).await;
+    let client = Client::bound(core).await;
+    (rig, door, client)
+}
+
+#[test]
+fn strangers_make_room_for_newcomers_and_clients_do_not() {
+    for seed in 0..10 {
+        Sim::new(seed).run(async |core| {
+            let (rig, door, mut old) = crowded(&core, "8").await;
+            let mut crowd = Vec::new();
+            for index in 0..100 {
+                let mut stranger = Client::new(&core).await;
+                if index % 3 == 0 {
+                    // Half a record; others say nothing.
+                    stranger.send(&[0x80, 0, 1, 0, 0, 0]).await;
+                }
+                crowd.push(stranger);
+            }
+            until(&core, || door.shared.connections() == 8).await;
+            // In a crowd of others, who come all the time, newcomers get in.
+            let mut clients = Vec::new();
+            for _ in 0..7 {
+                clients.push(Client::bound(&core).await);
+                crowd.push(Client::new(&core).await);
+            }
+            until(&core, || door.shared.connections() == 8).await;
+            assert!(door.shared.strangers().is_empty());
+            // Now all places are clients', who keep them; strangers find the door closed.
+            let mut late = Client::new(&core).await;
+            assert!(late.receive().await.is_none());
+            for client in clients.iter_mut().chain([&mut old]) {
+                client.fop(7, procedure::STAT, &stat()).await;
+                assert_eq!(client.outcome().await, (7, 0, 0));
+            }
+            for mut stranger in crowd {
+                assert!(stranger.receive().await.is_none());
+            }
+            drop((clients, old));
+            until(&core, || door.shared.connections() == 0).await;
+            assert_eq!((door.gate.in_use(), rig.graph.calls().len()), (Cost::default(), 0));
+            uninstall();
+        });
+    }
+}
+
+#[test]
+fn a_stranger_that_takes_no_replies_gives_its_place_up_at_once() {
+    Sim::new(3).run(async |core| {
+        let (_rig, door, _old) = crowded(&core, "2").await;
+        let mut deaf = Client::new(&core).await;
+        let what = (dump::PROGRAM, dump::VERSION, dump::DUMP);
+        let burst: Vec<u8> = (0..20_000).flat_map(|xid| call_record(xid, what, None, &0xcaed_u64)).collect();
+        // It is not read from any more at some point; what is sent then stays underway.
+        let _ = core
+            .timeout(Duration::from_secs(1), deaf.stream.send(vec![Buf::from_slice(&burst).into()]))
+            .await;
+        let asked = core.now();
+        let mut new = Client::bound(&core).await;
+        assert!(core.now() - asked < Duration::from_secs(1));
+        new.fop(7, procedure::STAT, &stat()).await;
+        assert_eq!(new.outcome().await, (7, 0, 0));
+        until(&core, || door.shared.connections() == 2).await;
+        uninstall();
+    });
+}
+
+#[test]
+fn those_who_hold_much_leave_room_for_those_who_hold_little() {
+    Sim::new(4).run(async |core| {
+        let (_rig, door) = server(&core, &[("transport.memory-limit", "64MB")]).await;
+        // Writes of 20 MB whose bytes do not come: three of them would be nearly all there is.
+        let write =
+            fops::WriteReq { gfid: FILE, fd: -2, offset: 0, size: 20 << 20, flag: 0, xdata: Xdata::NONE };
+        let mut hogs = Vec::new();
+        for _ in 0..6 {
+            let mut hog = Client::bound(&core).await;
+            let mut record = fop_record(1, procedure::WRITE, &write, b"");
+            let mark = Mark::whole(record.len() - MARK + (20 << 20));
+            record[..MARK].copy_from_slice(&mark);
+            hog.send(&record).await;
+            hogs.push(hog);
+        }
+        core.sleep(Duration::from_secs(1)).await;
+        let held = door.gate.in_use().bytes;
+        assert!(held > 40 << 20 && held <= 48 << 20, "{held}");
+        let asked = core.now();
+        let mut client = Client::bound(&core).await;
+        for xid in 0..100 {
+            client.fop(xid, procedure::STAT, &stat()).await;
+            assert_eq!(client.outcome().await, (xid, 0, 0));
+        }
+        assert!(core.now() - asked < Duration::from_secs(1));
         uninstall();
     });
 }

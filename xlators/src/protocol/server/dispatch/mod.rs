@@ -101,7 +101,9 @@ pub(super) async fn serve(connection: &Rc<Connection>, arrival: Arrival<'_>) {
     };
     match answered {
         Ok(()) => {
-            connection.greeted.set(true);
+            if !connection.greeted.replace(true) {
+                connection.seat.heard();
+            }
             // The reply is in the outbox, and pays when it is sent.
             connection.outbox.charge(room.hand_over());
             connection.flush();

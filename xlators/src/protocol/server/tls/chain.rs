@@ -7,18 +7,23 @@
 
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
-use x509_parser::asn1_rs::{Any, BitString};
+use x509_parser::asn1_rs::{Any, BitString, Oid, oid};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::ParsedExtension;
+use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::prelude::{FromDer, X509Version};
 use x509_parser::revocation_list::CertificateRevocationList;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-/// Signatures that are checked for one certificate at most: names can be arranged so that there are many ways up.
-const CHECKS: u32 = 64;
+/// Signatures that are checked for one certificate at most: names can be arranged so that there are many ways up, and with
+/// the longest keys each costs about a millisecond.
+const CHECKS: u32 = 24;
 /// Certificates beyond its own that a peer may send.
 const SENT: usize = 16;
+/// proxyCertInfo: a certificate that is to act for the one that has signed it.
+const PROXY: Oid<'_> = oid!(1.3.6.1.5.5.7.1.14);
+/// deltaCRLIndicator: a list of changes to another one.
+const DELTA: Oid<'_> = oid!(2.5.29.27);
 
 /// Why a certificate is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,6 +106,13 @@ impl Trust {
         climb.from(&[&end])
     }
 
+    /// Whether it ends a way up: it has signed itself, by what it says, and is listed.
+    fn is_top(&self, certificate: &X509Certificate<'_>) -> bool {
+        certificate.subject.as_raw() == certificate.issuer.as_raw()
+            && may_have_issued(certificate, certificate)
+            && self.known.iter().any(|known| *known.der == *certificate.as_raw())
+    }
+
     /// Whether the key has signed the document, a certificate or a list of revoked ones.
     fn is_signed(&self, document: &[u8], key: &SubjectPublicKeyInfo<'_>) -> bool {
         let Some(signed) = Signed::parse(document) else { return false };
@@ -124,8 +136,7 @@ impl Climb<'_> {
         let Some(last) = path.last() else { return Err(Flaw::Garbled) };
         self.check_alone(last)?;
         let trust = self.trust;
-        let is_top = last.subject.as_raw() == last.issuer.as_raw();
-        if is_top && trust.known.iter().any(|known| *known.der == *last.as_raw()) {
+        if trust.is_top(last) {
             return self.check_revoked(path);
         }
         // Neither the lowest nor the highest counts.
@@ -155,7 +166,10 @@ impl Climb<'_> {
             return Err(Flaw::UnknownIssuer);
         }
         let Some(last) = path.last() else { return Err(Flaw::Garbled) };
-        check_authority(above, path)?;
+        if !may_have_issued(above, last) {
+            return Err(Flaw::UnknownIssuer);
+        }
+        check_authority(above, path, self.trust.is_top(above))?;
         self.checks = self.checks.checked_sub(1).ok_or(Flaw::TooLong)?;
         if last.signature_algorithm != last.tbs_certificate.signature
             || !self.trust.is_signed(last.as_raw(), &above.tbs_certificate.subject_pki)
@@ -193,6 +207,8 @@ impl Climb<'_> {
                 | ParsedExtension::InhibitAnyPolicy(_)
                 | ParsedExtension::CRLDistributionPoints(_)
                 | ParsedExtension::NSCertType(_) => {}
+                // Nobody is to act for others, whatever the certificate says of whether that matters.
+                _ if extension.oid == PROXY => return Err(Flaw::Critical),
                 _ if extension.critical => return Err(Flaw::Critical),
                 _ => {}
             }
@@ -205,7 +221,12 @@ impl Climb<'_> {
         let Some(lists) = &self.trust.revoked else { return Ok(()) };
         for (at, certificate) in path.iter().enumerate() {
             let issuer = path.get(at + 1).unwrap_or(certificate);
-            let found = lists.iter().find_map(|der| self.valid_list(der, issuer)).ok_or(Flaw::NoList)?;
+            // An older one may be valid still, but does not know of what was revoked since.
+            let found = lists
+                .iter()
+                .filter_map(|der| self.valid_list(der, issuer))
+                .max_by_key(|list| list.last_update().timestamp())
+                .ok_or(Flaw::NoList)?;
             let serial = certificate.tbs_certificate.raw_serial();
             if found.iter_revoked_certificates().any(|revoked| revoked.raw_serial() == serial) {
                 return Err(Flaw::Revoked);
@@ -227,7 +248,10 @@ impl Climb<'_> {
             && may_sign
             && list.last_update().timestamp() <= self.now
             && !list.next_update().is_some_and(is_over)
-            && list.extensions().iter().all(|extension| !extension.critical)
+            && list.extensions().iter().all(is_of_whole_list)
+            && list
+                .iter_revoked_certificates()
+                .all(|revoked| revoked.extensions().iter().all(|extension| !extension.critical))
             && list.signature_algorithm == list.tbs_cert_list.signature
             && self.trust.is_signed(der, &issuer.tbs_certificate.subject_pki))
         .then_some(list)
@@ -248,8 +272,40 @@ fn key_usage<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a x509_parser
     })
 }
 
-/// Whether `above` may sign certificates, with those of `path` below it.
-fn check_authority(above: &X509Certificate<'_>, path: &[&X509Certificate<'_>]) -> Result<(), Flaw> {
+/// Whether a list with this extension can be one of all that its authority has revoked, for whatever reason.
+fn is_of_whole_list(extension: &X509Extension<'_>) -> bool {
+    !extension.critical
+        && extension.oid != DELTA
+        && !matches!(extension.parsed_extension(), ParsedExtension::IssuingDistributionPoint(_))
+}
+
+/// Whether `below` does not say that its issuer is another one than `above`, which has the name.
+fn may_have_issued(above: &X509Certificate<'_>, below: &X509Certificate<'_>) -> bool {
+    let told = below.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(told) => Some(told),
+        _ => None,
+    });
+    let Some(told) = told else { return true };
+    let own = above.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(own) => Some(own),
+        _ => None,
+    });
+    let key = told.key_identifier.as_ref().zip(own).is_none_or(|(told, own)| told == own);
+    let serial = told.authority_cert_serial.is_none_or(|serial| serial == above.tbs_certificate.raw_serial());
+    let names = told.authority_cert_issuer.iter().flatten();
+    let mut names = names.filter_map(|name| match name {
+        GeneralName::DirectoryName(name) => Some(name),
+        _ => None,
+    });
+    key && serial && names.next().is_none_or(|name| name.as_raw() == above.issuer.as_raw())
+}
+
+/// Whether `above`, at the top or between, may sign certificates, with those of `path` below it.
+fn check_authority(
+    above: &X509Certificate<'_>,
+    path: &[&X509Certificate<'_>],
+    is_top: bool,
+) -> Result<(), Flaw> {
     let usage = key_usage(above);
     if usage.is_some_and(|usage| !usage.key_cert_sign()) {
         return Err(Flaw::NoAuthority);
@@ -266,11 +322,8 @@ fn check_authority(above: &X509Certificate<'_>, path: &[&X509Certificate<'_>]) -
             let most = constraints.path_len_constraint.map_or(usize::MAX, |len| len as usize);
             if between > most { Err(Flaw::TooLong) } else { Ok(()) }
         }
-        // From before there were extensions, or saying it by the usage of the key alone.
-        None if usage.is_some() => Ok(()),
-        None if above.version() == X509Version::V1 && above.subject.as_raw() == above.issuer.as_raw() => {
-            Ok(())
-        }
+        // From before there were extensions, or saying it by the usage of the key alone: only of those that are listed.
+        None if is_top && (usage.is_some() || above.version() == X509Version::V1) => Ok(()),
         None => Err(Flaw::NoAuthority),
     }
 }

@@ -1,9 +1,9 @@
 //! Whose certificates count.
 
 use rcgen::{
-    BasicConstraints, CertificateRevocationListParams, CustomExtension, ExtendedKeyUsagePurpose,
-    GeneralSubtree, IsCa, KeyIdMethod, KeyUsagePurpose, NameConstraints, RevokedCertParams, SerialNumber,
-    date_time_ymd,
+    BasicConstraints, CertificateRevocationListParams, CrlDistributionPoint, CrlIssuingDistributionPoint,
+    CrlScope, CustomExtension, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyIdMethod, KeyUsagePurpose,
+    NameConstraints, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
@@ -126,11 +126,18 @@ fn authorities_between_count_up_to_the_depth() {
 #[test]
 fn those_that_are_no_authorities_cannot_vouch() {
     let root = Made::self_signed(authority("root"));
-    let trust = trust(&[&root], 5, None);
+    let only = |root: &Made| trust(&[root], 5, None);
     let usage = with(authority("x"), |params| {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     });
+    // A usage of the key is enough at the top, but not between.
+    let signs = with(plain("x"), |params| {
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    });
+    let top = Made::self_signed(signs.clone());
+    assert_eq!(check(&only(&top), &top.signs(plain("ann")), &[]), Ok(()));
     for params in [
+        signs,
         plain("x"),
         with(plain("x"), |params| {
             params.is_ca = IsCa::ExplicitNoCa;
@@ -138,7 +145,7 @@ fn those_that_are_no_authorities_cannot_vouch() {
         usage,
     ] {
         let middle = root.signs(params);
-        assert_eq!(check(&trust, &middle.signs(plain("ann")), &[&middle]), Err(Flaw::NoAuthority));
+        assert_eq!(check(&only(&root), &middle.signs(plain("ann")), &[&middle]), Err(Flaw::NoAuthority));
     }
 }
 
@@ -179,6 +186,49 @@ fn times_and_extensions_are_looked_at() {
     assert_eq!(check(&trust, &middle.signs(plain("ann")), &[&middle]), Err(Flaw::Constrained));
 }
 
+/// An extension by its number and its contents.
+fn extension(oid: &[u64], contents: &[u8]) -> CustomExtension {
+    CustomExtension::from_oid_content(oid, contents.to_vec())
+}
+
+#[test]
+fn the_issuer_that_a_certificate_names_counts() {
+    const AUTHORITY_KEY: [u64; 4] = [2, 5, 29, 35];
+    let root = Made::self_signed(authority("root"));
+    let said = |contents: &[u8]| {
+        root.signs(with(plain("ann"), |params| {
+            params.custom_extensions = vec![extension(&AUTHORITY_KEY, contents)];
+        }))
+    };
+    let only = |root: &Made| trust(&[root], 5, None);
+    // An empty one says nothing. Then another key, and another number with the name of somebody else.
+    assert_eq!(check(&only(&root), &said(&[0x30, 0]), &[]), Ok(()));
+    assert_eq!(check(&only(&root), &said(&[0x30, 6, 0x80, 4, 1, 2, 3, 4]), &[]), Err(Flaw::UnknownIssuer));
+    let other = [0x30, 9, 0xa1, 4, 0xa4, 2, 0x30, 0, 0x82, 1, 77];
+    assert_eq!(check(&only(&root), &said(&other), &[]), Err(Flaw::UnknownIssuer));
+    // One that calls itself its issuer, and says that another key has signed it.
+    let odd = Made::self_signed(with(authority("odd"), |params| {
+        params.custom_extensions = vec![extension(&AUTHORITY_KEY, &[0x30, 6, 0x80, 4, 1, 2, 3, 4])];
+    }));
+    assert_eq!(check(&only(&odd), &odd, &[]), Err(Flaw::UnknownIssuer));
+    assert_eq!(check(&only(&odd), &odd.signs(plain("ann")), &[]), Err(Flaw::UnknownIssuer));
+}
+
+#[test]
+fn nobody_acts_for_others() {
+    let root = Made::self_signed(authority("root"));
+    // proxyCertInfo: whatever language.
+    let info = [0x30, 12, 0x30, 10, 6, 8, 0x2b, 6, 1, 5, 5, 7, 21, 0];
+    for critical in [false, true] {
+        let mut proxy = extension(&[1, 3, 6, 1, 5, 5, 7, 1, 14], &info);
+        proxy.set_criticality(critical);
+        let ann = root.signs(with(plain("ann"), |params| {
+            params.custom_extensions = vec![proxy];
+        }));
+        assert_eq!(check(&trust(&[&root], 5, None), &ann, &[]), Err(Flaw::Critical));
+    }
+}
+
 #[test]
 fn revoked_ones_do_not_count() {
     let root = Made::self_signed(authority("root"));
@@ -188,7 +238,7 @@ fn revoked_ones_do_not_count() {
             params.serial_number = Some(SerialNumber::from(number));
         })
     };
-    let list = |of: &Made, revoked: &[u64], until| {
+    let list_since = |of: &Made, revoked: &[u64], since, until, part| {
         let revoked = revoked.iter().map(|number| RevokedCertParams {
             serial_number: SerialNumber::from(*number),
             revocation_time: date_time_ymd(2020, 1, 1),
@@ -196,15 +246,16 @@ fn revoked_ones_do_not_count() {
             invalidity_date: None,
         });
         let params = CertificateRevocationListParams {
-            this_update: date_time_ymd(2020, 1, 1),
+            this_update: date_time_ymd(since, 1, 1),
             next_update: date_time_ymd(until, 1, 1),
             crl_number: SerialNumber::from(1),
-            issuing_distribution_point: None,
+            issuing_distribution_point: part,
             revoked_certs: revoked.collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
         params.signed_by(&of.issuer()).unwrap().der().clone()
     };
+    let list = |of: &Made, revoked: &[u64], until| list_since(of, revoked, 2020, until, None);
     let (good, bad) = (root.signs(serial(77)), root.signs(serial(78)));
     let lists = |lists| trust(&[&root], 1, Some(lists));
     let with = lists(vec![list(&root, &[78, 300], 2040)]);
@@ -216,4 +267,17 @@ fn revoked_ones_do_not_count() {
     assert_eq!(check(&lists(vec![list(&root, &[], 2021)]), &good, &[]), Err(Flaw::NoList), "too old");
     let forged = list(&Made::self_signed(authority("root")), &[], 2040);
     assert_eq!(check(&lists(vec![forged]), &good, &[]), Err(Flaw::NoList));
+    // The newest says it, whichever order they are found in.
+    let (old, new) = (list(&root, &[], 2040), list_since(&root, &[78], 2021, 2040, None));
+    for both in [vec![old.clone(), new.clone()], vec![new, old]] {
+        let both = lists(both);
+        assert_eq!((check(&both, &bad, &[]), check(&both, &good, &[])), (Err(Flaw::Revoked), Ok(())));
+    }
+    // One that is not of all certificates does not tell whether this one is revoked.
+    let part = CrlIssuingDistributionPoint {
+        distribution_point: CrlDistributionPoint { uris: vec!["http://example.org/list".into()] },
+        scope: Some(CrlScope::CaCertsOnly),
+    };
+    let part = list_since(&root, &[], 2020, 2040, Some(part));
+    assert_eq!(check(&lists(vec![part]), &good, &[]), Err(Flaw::NoList));
 }
