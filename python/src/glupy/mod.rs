@@ -133,7 +133,7 @@ fn renew(shared: &Shared, options: &Options) -> Result<(), String> {
 /// thread, before it asks the cores.
 pub fn refresh_states(limit: Duration) {
     let Some(python) = thread::running() else { return };
-    python.ask(limit, |py, runner| refresh(py, runner));
+    python.ask(limit, refresh);
 }
 
 /// Asks all translators for their state.

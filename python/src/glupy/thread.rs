@@ -200,7 +200,7 @@ impl PythonThread {
             return;
         }
         self.tid.store(kiln_uring::host::thread_id(), Ordering::Release);
-        self.ident.store(i64::from(super::progress::this_thread()), Ordering::Release);
+        self.ident.store(super::progress::this_thread(), Ordering::Release);
         Python::attach(|py| self.serve(py));
     }
 

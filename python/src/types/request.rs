@@ -114,6 +114,7 @@ macro_rules! request_classes {
             }
 
             #[pymethods]
+            #[allow(clippy::new_ret_no_self, reason = "an argument of `rename` is called so")]
             impl $variant {
                 #[new]
                 #[pyo3(signature = ($($arg,)* xdata = None))]
