@@ -20,6 +20,8 @@ use crate::protocol::rpc::record::{MARK, Mark};
 const STEP: usize = 256 << 10;
 /// Stretches of memory that are encrypted in one go.
 const SLICES: usize = 8;
+/// Bytes after which a client has to have agreed on TLS: its certificate and those above it take some thousand.
+const LONGEST_HANDSHAKE: usize = 32 << 10;
 /// Memory for encrypted bytes.
 const CHUNK: usize = 64 << 10;
 /// More than what encryption adds to a stretch: headers and tags of the TLS records that it becomes.
@@ -41,14 +43,18 @@ pub(in super::super) async fn accept(
     let session = Rc::new(RefCell::new(tls));
     let mut sender = TlsSender { session: Rc::clone(&session), raw: sender };
     let mut waiting = Buf::empty();
-    let mut begun = false;
+    let (mut begun, mut received) = (false, 0);
     loop {
         sender.drain().await.map_err(|errno| refused(&errno))?;
         if !session.borrow().is_handshaking() {
             break;
         }
         if waiting.is_empty() {
+            if received > LONGEST_HANDSHAKE {
+                return Err("TLS: it says too much before it agrees".into());
+            }
             waiting = raw.recv().await.map_err(|errno| refused(&errno))?;
+            received += waiting.len();
             if waiting.is_empty() {
                 return Err("it was closed before TLS was agreed on".into());
             }

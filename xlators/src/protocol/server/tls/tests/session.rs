@@ -345,6 +345,17 @@ fn who_speaks_something_else_or_nothing_is_dropped() {
         wrong.send(vec![Buf::from_slice(&senseless).into()]).await.0.unwrap();
         while wrong.recv().await.is_ok_and(|buf| !buf.is_empty()) {}
         let began = core.now();
+        // One does not come to an end, and is not listened to for as long as it likes.
+        let mut endless = connect().await;
+        let mut words = b"\x01\x00\xff\xf0\x03\x03".to_vec();
+        words.resize(48 << 10, 0);
+        let records = words.chunks(16_000).flat_map(|words| {
+            let head = [0x16, 3, 1].into_iter().chain((words.len() as u16).to_be_bytes());
+            head.chain(words.iter().copied()).collect::<Vec<u8>>()
+        });
+        let _ = endless.send(vec![Buf::from_slice(&records.collect::<Vec<u8>>()).into()]).await;
+        while endless.recv().await.is_ok_and(|buf| !buf.is_empty()) {}
+        assert!(core.now() - began < Duration::from_secs(1));
         assert_eq!(door.shared.connections(), 2);
         for stream in [&mut silent, &mut half] {
             while stream.recv().await.is_ok_and(|buf| !buf.is_empty()) {}
