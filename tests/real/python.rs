@@ -335,3 +335,53 @@ fn policies_pass_and_disable() {
     assert_eq!((&stats["disabled"], &stats["requests"]["broken"]), (&Json::Bool(true), &1.into()), "{stats}");
     mount.stop();
 }
+
+#[test]
+fn what_is_recorded_on_a_mount_is_played_without_one() {
+    let stage = Stage::new("", false);
+    let trace = stage.scratch.join("trace.jsonl");
+    stage.write(
+        &format!(" option module-name kiln.record\n option option.file {}\n", trace.display()),
+        false,
+    );
+    let mount = stage.mount();
+    shell(&stage.mnt(), EVERYDAY);
+    shell(&stage.mnt(), "head -c 300000 /dev/urandom >data; cmp data data; setfattr -n user.a -v b data; truncate -s 5 data");
+    mount.stop();
+    let play = |module: &str| {
+        let path = format!("{}:{}", examples(".").display(), examples("glupy").display());
+        run(kiln().args(["python", "run", module, "--search-path", &path, "--log-level", "warn", "--replay"]).arg(&trace))
+    };
+    for module in ["hello", "helloworld", "negative", "negative_batch", "negative_correct"] {
+        let report = play(module);
+        let spared = !report.contains(", 0 not passed on");
+        assert!(report.contains(", 0 otherwise"), "{module}: {report}");
+        assert_eq!(spared, module.starts_with("negative"), "{module}: {report}");
+    }
+}
+
+#[test]
+fn what_a_translator_keeps_leaves_the_engine_enough() {
+    let code = "import kiln\nclass Keeps(kiln.Translator):\n    def init(self): self.kept = []\n    \
+                def writev(self, ctx, fd, data, offset, flags, xdata): self.kept.append((offset, data))\n    \
+                def readv_reply(self, ctx, reply): self.kept.append((0, reply))\n    \
+                def statedump(self): return {'kept': len(self.kept), 'first': self.kept[0][1].hex()[:16],\n        \
+                                             'bytes': sum(len(data) for _, data in self.kept if type(data) is memoryview)}\n";
+    let stage = Stage::of_module(code, "");
+    let mount = stage.mount();
+    // More than a core's pool has, in pieces of several sizes.
+    shell(
+        &stage.mnt(),
+        "yes first | head -c 4096 >small
+         dd if=/dev/zero of=large bs=128k count=800 oflag=direct status=none
+         dd if=/dev/zero of=many bs=4k count=3000 oflag=direct status=none
+         dd if=large of=/dev/null bs=128k iflag=direct status=none
+         cmp -n 104857600 large /dev/zero
+         test $(stat -c %s many) = 12288000",
+    );
+    let dump = stage.dump();
+    let first = "6669727374 0a66 69".replace(' ', "");
+    assert!(dump.contains(&first), "{dump}");
+    assert!(dump.contains(&(4096 + 104_857_600 + 12_288_000).to_string()), "{dump}");
+    mount.stop();
+}
