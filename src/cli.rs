@@ -186,7 +186,7 @@ pub struct PythonRunArgs {
     #[arg(long, value_name = "CLASS")]
     pub class_name: Option<String>,
     /// Directories to look for modules in, with `:` between them, before Python's own
-    #[arg(long, value_name = "PATH", default_value = "")]
+    #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true)]
     pub search_path: String,
     /// An option of the translator's own, as often as you like
     #[arg(long = "option", value_name = "NAME=VALUE", value_parser = assignment)]

@@ -11,6 +11,11 @@
 
 One seed decides in which order the requests of one :meth:`Stack.gather` go, Python's part included, so a failure can be
 played again. Time is virtual: :meth:`Stack.sleep` costs none, and a time limit passes as soon as nothing else can happen.
+Threads that a translator starts live in real time: what they are to finish ends by its time limit, unless a handler waits
+for them. Nothing interrupts a handler that does not return: the test hangs with it.
+
+What translators log, and the tracebacks of handlers that raise, go to the loggers ``kiln.LAYER``, which pytest shows when
+a test fails.
 """
 
 from __future__ import annotations
