@@ -78,7 +78,7 @@ fn what_cannot_be_played_says_why() {
         (&["./mine.py", "--replay", "trace", "--class-name", "One", "--option", "other=1"], 4, "other"),
         (&["./mine.py", "--replay", "none"], 1, "No such file"),
         (&["./mine.py", "--replay", "broken"], 1, "broken, line 1: KeyError: 'request'"),
-        (&["./mine.py", "--replay", "trace", "--log-level", "loud="], 2, "no log level"),
+        (&["./mine.py", "--replay", "trace", "--log-level", "kiln=loud"], 2, "no log level"),
         (&["./mine.py"], 2, "--replay"),
         (&["./mine.py", "--replay", "trace", "--option", "errno"], 2, "with `=` between them"),
     ] {

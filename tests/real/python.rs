@@ -381,7 +381,7 @@ class Keeps(kiln.Translator):
 
 /// Writes and reads more than the engine has set aside, in pieces of several sizes.
 const MUCH: &str = "
-    yes first | head -c 4096 >small
+    head -c 4096 <(yes first) >small
     dd if=/dev/zero of=large bs=128k count=800 oflag=direct status=none
     dd if=/dev/zero of=many bs=4k count=3000 oflag=direct status=none
     dd if=large bs=128k iflag=direct status=none | cmp -n 104857600 - /dev/zero
