@@ -31,9 +31,9 @@ class Two(kiln.Translator):
 ";
 
 fn place() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("trace"), TRACE).unwrap();
-    fs::write(dir.path().join("mine.py"), MODULE).unwrap();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    fs::write(dir.path().join("trace"), TRACE).expect("a temporary directory");
+    fs::write(dir.path().join("mine.py"), MODULE).expect("a temporary directory");
     dir
 }
 
@@ -46,7 +46,9 @@ fn a_recording_is_played() {
     let dir = place();
     let ran = run(dir.path(), &["./mine.py", "--replay", "trace", "--class-name", "One"]);
     assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stdout.contains("2 operations in ") && ran.stdout.contains("2 answered as recorded, 0 otherwise"));
+    assert!(
+        ran.stdout.contains("2 operations in ") && ran.stdout.contains("2 answered as recorded, 0 otherwise")
+    );
     assert!(ran.stdout.contains("counter lookups: 2\n"), "{}", ran.stdout);
     assert!(ran.stderr.contains("asked for b'none'"), "{}", ran.stderr);
     let args = ["--option", "errno=5", "--log-level", "error", "--search-path", "."];

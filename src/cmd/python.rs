@@ -24,7 +24,8 @@ pub fn run(args: &PythonRunArgs) -> Outcome {
                 .next("Record with the translator kiln.record: `kiln python run --help` tells how.")
         }
         ReplayError::Translator(_) => {
-            Failure::new(Exit::Brick, format!("the translator `{}` does not start", args.module)).because(&error)
+            Failure::new(Exit::Brick, format!("the translator `{}` does not start", args.module))
+                .because(&error)
         }
     })?;
     super::print(&played.report)?;

@@ -343,17 +343,20 @@ fn policies_pass_and_disable() {
 fn what_is_recorded_on_a_mount_is_played_without_one() {
     let stage = Stage::new("", false);
     let trace = stage.scratch.join("trace.jsonl");
-    stage.write(
-        &format!(" option module-name kiln.record\n option option.file {}\n", trace.display()),
-        false,
-    );
+    stage
+        .write(&format!(" option module-name kiln.record\n option option.file {}\n", trace.display()), false);
     let mount = stage.mount();
     shell(&stage.mnt(), EVERYDAY);
-    shell(&stage.mnt(), "head -c 300000 /dev/urandom >data; cmp data data; setfattr -n user.a -v b data; truncate -s 5 data");
+    shell(
+        &stage.mnt(),
+        "head -c 300000 /dev/urandom >data; cmp data data; setfattr -n user.a -v b data; truncate -s 5 data",
+    );
     mount.stop();
     let play = |module: &str| {
         let path = format!("{}:{}", examples(".").display(), examples("glupy").display());
-        run(kiln().args(["python", "run", module, "--search-path", &path, "--log-level", "warn", "--replay"]).arg(&trace))
+        run(kiln()
+            .args(["python", "run", module, "--search-path", &path, "--log-level", "warn", "--replay"])
+            .arg(&trace))
     };
     for module in ["hello", "helloworld", "negative", "negative_batch", "negative_correct"] {
         let report = play(module);
