@@ -49,6 +49,11 @@ pub enum Command {
     Check(CheckArgs),
     /// Run a short mixed load on a mounted directory
     Load(LoadArgs),
+    /// Work on translators written in Python
+    Python {
+        #[command(subcommand)]
+        command: PythonCommand,
+    },
     /// Print a completion script for a shell
     #[command(after_help = "Examples:\n  \
         kiln completions bash > /etc/bash_completion.d/kiln\n  \
@@ -157,6 +162,62 @@ pub enum VolfileCommand {
         translator: Option<String>,
     },
 }
+
+/// `kiln python …`
+#[derive(Debug, Subcommand)]
+pub enum PythonCommand {
+    /// Try a translator against recorded operations, without a mount
+    Run(Box<PythonRunArgs>),
+}
+
+/// `kiln python run`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "`kiln python run --help` tells how to record, and has examples and exit statuses.",
+    after_long_help = PYTHON_RUN_LONG_HELP,
+)]
+pub struct PythonRunArgs {
+    /// The translator's module: a name, or the path of a file that ends with .py
+    pub module: String,
+    /// Play this recording of the translator kiln.record
+    #[arg(long, value_name = "TRACE")]
+    pub replay: PathBuf,
+    /// The translator's class [default: the only one that the module defines]
+    #[arg(long, value_name = "CLASS")]
+    pub class_name: Option<String>,
+    /// Directories to look for modules in, with `:` between them, before Python's own
+    #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true)]
+    pub search_path: String,
+    /// An option of the translator's own, as often as you like
+    #[arg(long = "option", value_name = "NAME=VALUE", value_parser = assignment)]
+    pub options: Vec<(String, String)>,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// What `kiln python run --help` ends with.
+const PYTHON_RUN_LONG_HELP: &str = "\
+The translator stands over a layer that answers each operation as it was answered when it was recorded. The report tells \
+which operations were answered otherwise, how many the translator did not pass on, what it did on its own, and its counters. \
+Nothing is read or written but the recording, except by what the module itself does.
+
+To record, put this layer into the volfile of a `kiln mount` or `kiln serve`, below the place where the translator will be, \
+and use the mount for a while; file data is recorded, too:
+
+  volume record
+      type features/glupy
+      option module-name kiln.record
+      option option.file /var/tmp/trace.jsonl
+      subvolumes posix
+  end-volume
+
+Exit status: 0 it has been played, 1 the recording cannot be read, 4 the translator does not load or refuses its options, \
+9 a handler raised something else than an OSError, or answered nonsense.
+
+Examples:
+  kiln python run ./negative.py --replay /var/tmp/trace.jsonl
+  kiln python run negative --search-path /etc/kiln/python --option limit=1000 --replay trace.jsonl
+  kiln python run ./several.py --class-name Second --replay trace.jsonl --log-level warn";
 
 /// Forms of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -522,6 +583,13 @@ fn address(text: &str) -> Result<Address, String> {
     })
 }
 
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("a name and a value with `=` between them, such as limit=1000".to_owned()),
+    }
+}
+
 fn metrics_address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
         return Ok(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
@@ -574,6 +642,15 @@ mod tests {
         assert_eq!(text("*:9105").unwrap(), "0.0.0.0:9105");
         assert_eq!(text("[::1]:9105").unwrap(), "[::1]:9105");
         assert!(text("/run/x.sock").is_err() && text("host:1").is_err() && text("65536").is_err());
+    }
+
+    #[test]
+    fn options_of_translators_are_read() {
+        let read = |given: &str| assignment(given).map(|(name, value)| format!("{name} {value}"));
+        assert_eq!(read("limit=10").unwrap(), "limit 10");
+        assert_eq!(read("key=a=b").unwrap(), "key a=b");
+        assert_eq!(read("key=").unwrap(), "key ");
+        assert!(read("limit").is_err() && read("=10").is_err());
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub enum Exit {
     Control = 7,
     /// Stopped by force, or requests had to be cut off.
     CutOff = 8,
-    /// `kiln check` has found something that is wrong (still).
+    /// `kiln check` has found something that is wrong (still), or `kiln python run` a fault of the translator.
     Findings = 9,
     /// The addresses that clients are served at.
     Listen = 10,
@@ -45,7 +45,7 @@ Exit status:
    6  the mount failed: mount point missing or busy, no /dev/fuse
    7  control socket: no such brick runs here, or one of that name is already running
    8  stopped by force, or requests had to be cut off
-   9  `kiln check` found something that is wrong and was not repaired
+   9  `kiln check` found something that is wrong and was not repaired, or `kiln python run` a translator's fault
   10  clients cannot be served: an address is in use or no address of this machine
   70  a thread that serves requests died, which is a bug in Kiln"
     };

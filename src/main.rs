@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use cli::{Cli, Command, VolfileCommand};
+use cli::{Cli, Command, PythonCommand, VolfileCommand};
 
 fn main() -> ExitCode {
     kiln_xlators::registry::add(kiln_python::TRANSLATORS);
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Command::Dump(args) => cmd::dump::run(&args),
         Command::Check(args) => cmd::check::run(&args),
         Command::Load(args) => cmd::load::run(&args),
+        Command::Python { command: PythonCommand::Run(args) } => cmd::python::run(&args),
         Command::Completions { shell } => cmd::generate::completions(shell),
         Command::Man { dir } => cmd::generate::man(dir.as_deref()),
     };

@@ -74,6 +74,7 @@ fn there_is_a_page_per_command() {
         .map(|command| format!("kiln-{command}.1"))
         .collect();
     expected.extend(["check", "options", "show"].map(|command| format!("kiln-volfile-{command}.1")));
+    expected.push("kiln-python-run.1".into());
     expected.push("kiln.1".into());
     expected.sort();
     assert_eq!(pages, expected);

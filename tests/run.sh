@@ -12,7 +12,7 @@ if [ "$(id -u)" != 0 ]; then
 fi
 step "installing what is missing"
 perf-scripts/install.sh fuse3 attr acl xxd fio dbench stress-ng e2fsprogs glusterfs-server glusterfs-client python3 \
-    python3-prometheus-client openssl \
+    python3-venv python3-dev python3-prometheus-client openssl \
     qemu-utils qemu-block-extra iproute2
 export PATH="$HOME/.cargo/bin:$PATH"
 [ -e /dev/fuse ] || modprobe fuse || true
@@ -38,3 +38,5 @@ fi
 cargo test --workspace --locked -- --test-threads "$threads"
 step "tests of mounts, through /dev/fuse"
 KILN_TEST_TRANSPORT=device cargo test --locked --test real -- --test-threads "$threads" mount:: pjdfstest::
+step "the Python package: its wheel, types, and tests"
+tests/python.sh

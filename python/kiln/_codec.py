@@ -24,13 +24,13 @@ class Encoder:
             case _native.Uint():
                 return {"uint": int(value)}
             case enum.Enum():
-                return int(value)
+                return int(value.value)
             case int():
                 return value
             case bytes() | memoryview():
                 data = bytes(value)
-                text = data.decode("ascii", "replace")
-                return {"bytes": text} if text.isprintable() else {"base64": base64.b64encode(data).decode()}
+                text = data.decode("latin-1")
+                return {"bytes": text} if data.isascii() and text.isprintable() else {"base64": base64.b64encode(data).decode()}
             case uuid.UUID():
                 return {"uuid": str(value)}
             case Fd():

@@ -13,6 +13,8 @@ _Value: TypeAlias = int | float | str | bytes | uuid.UUID | Iatt | MdataTimes
 _Pairs: TypeAlias = Mapping[bytes, _Value | Uint] | Mapping[str, _Value | Uint]
 
 ROOT: Final[bytes]
+EMBEDDED: Final[bool]
+"""Whether this runs in a brick's process."""
 NULL: Final[bytes]
 
 def gfid_text(gfid: bytes) -> str:

@@ -23,18 +23,18 @@ from typing import Any, TextIO
 from ._codec import Encoder
 from ._handlers import ARGUMENTS
 from ._native import Context, request
-from .options import Option
+from .options import Option, Options
 from .translator import Translator
 
 
 class Record(Translator):
     """Records every fop."""
 
-    options = (Option("file", str, description="Where the operations are written; an old file is replaced."),)
+    options = Options(Option("file", str, description="Where the operations are written; an old file is replaced."))
 
     def init(self) -> None:
         """Opens the file."""
-        self._file: TextIO = open(str(self.options["file"]), "w", encoding="utf-8", buffering=1 << 16)
+        self._file: TextIO = open(self.options["file"], "w", encoding="utf-8", buffering=1 << 16)
         self._encode = Encoder()
         self._began = time.monotonic()
 

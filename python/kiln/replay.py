@@ -7,20 +7,29 @@ translator answers itself, changes, or does on its own shows in the report.
 from __future__ import annotations
 
 import json
+import os
+import sys
 import time
-from collections import Counter, defaultdict, deque
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
-from . import _native
 from ._codec import Decoder, Encoder
 from ._handlers import ARGUMENTS
 from ._native import Context, Failure, request
-from .testing import Stack
+from .testing import Layer, Stack, python_layer
 from .translator import Translator
 
-EIO = 5
+__all__ = ["RecordingError", "Report", "replay", "run"]
+
+EIO: Final = 5
+_SHOWN: Final = 20
+
+
+class RecordingError(ValueError):
+    """The recording cannot be read."""
 
 
 class Line(NamedTuple):
@@ -48,25 +57,54 @@ class Report(NamedTuple):
     seconds: float
     stats: dict[str, Any]
 
+    @property
+    def faults(self) -> int:
+        """How often a handler raised or answered nonsense."""
+        return sum(self.stats["faults"].values())
+
+    def __str__(self) -> str:
+        """For people."""
+        text = self.changed[:_SHOWN]
+        if len(self.changed) > _SHOWN:
+            text.append(f"… and {len(self.changed) - _SHOWN} more")
+        text.append(
+            f"{self.operations} operations in {self.seconds:.3f} s: {self.same} answered as recorded, "
+            f"{len(self.changed)} otherwise, {self.spared} not passed on"
+        )
+        text += [f"{times} × {name} of the translator's own" for name, times in sorted(self.added.items())]
+        text += [f"counter {name}: {value}" for name, value in sorted(self.stats["counters"].items())]
+        text += [f"fault, {times} times: {fault}" for fault, times in self.stats["faults"].items()]
+        return "\n".join(text) + "\n"
+
 
 class _Recorded(Translator):
     """Answers as it was recorded."""
 
-    answers: defaultdict[str, deque[Any]]
-    added: Counter[str]
-    reached: int = 0
+    answers: ClassVar[Mapping[str, tuple[Sequence[int], Sequence[Any]]]]
+    """By request: in which lines it stands, and how it was answered there."""
+    added: ClassVar[Counter[str]]
+    now: ClassVar[Line]
+    """What is being played."""
+    reached: ClassVar[set[int]]
 
     def _answer(self, asked: request.Request) -> Any:
-        waiting = self.answers.get(_key(asked))
-        if not waiting:
-            self.added[type(asked).__name__] += 1
-            return Failure(EIO)
-        type(self).reached += 1
-        return waiting.popleft()
+        played, key = type(self), _key(asked)
+        if key == played.now.key and played.now.number not in played.reached:
+            played.reached.add(played.now.number)
+            return played.now.answer
+        played.added[type(asked).__name__] += 1
+        lines, answers = played.answers.get(key, ((), ()))
+        # What was true last, or else first: nobody knows the truth in between.
+        return answers[max(bisect_right(lines, played.now.number) - 1, 0)] if answers else Failure(EIO)
 
 
 def _key(asked: request.Request) -> str:
     return json.dumps(Encoder().message(asked), sort_keys=True)
+
+
+def _told(encoded: Any) -> Any:
+    """What counts: the attributes of the parent that some failures carry are a favour."""
+    return encoded["Failure"][:2] if "Failure" in encoded else encoded
 
 
 def _handler(fop: str) -> Any:
@@ -83,74 +121,67 @@ for _fop in ARGUMENTS:
 
 
 def read(path: Path) -> list[Line]:
-    """The operations of a recording; ValueError with the line that is none."""
-    lines, decoder = [], Decoder()
-    with path.open(encoding="utf-8") as file:
-        for number, text in enumerate(file, 1):
-            try:
+    """The operations of a recording; RecordingError with the line that is none."""
+    lines, decoder, number = [], Decoder(), 0
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, text in enumerate(file, 1):
                 line = json.loads(text)
                 asked, answer = decoder.request(line["request"]), decoder.answer(line["answer"])
-                lines.append(Line(number, line["caller"], asked, _key(asked), answer, line["answer"]))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ValueError(f"{path}, line {number}: {error}") from error
+                caller = {name: int(line["caller"][name]) for name in ("uid", "gid", "client")}
+                lines.append(Line(number, caller, asked, _key(asked), answer, line["answer"]))
+    except OSError as error:
+        raise RecordingError(str(error)) from error
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        raise RecordingError(f"{path}, line {number}: {type(error).__name__}: {error}") from error
+    if not lines:
+        raise RecordingError(f"{path} holds no operations")
     return lines
 
 
 def replay(
     module: str, path: Path, *, class_name: str | None = None, search_path: str = "", options: Mapping[str, str] = {}
 ) -> Report:
-    """Plays a recording."""
+    """Plays a recording. `module` is a name, or the path of a file that ends with `.py`."""
     lines = read(path)
-    below = type("Recorded", (_Recorded,), {"answers": defaultdict(deque), "added": Counter(), "reached": 0})
+    answers: defaultdict[str, tuple[list[int], list[Any]]] = defaultdict(lambda: ([], []))
     for line in lines:
-        below.answers[line.key].append(line.answer)
-    layer_options = {"search-path": search_path} if search_path else {}
-    if class_name:
-        layer_options["class-name"] = class_name
+        for known, new in zip(answers[line.key], (line.number, line.answer), strict=True):
+            known.append(new)
+
+    class Played(_Recorded):
+        """This recording."""
+
+    Played.answers, Played.added, Played.reached = answers, Counter(), set()
+    if module.endswith(".py"):
+        directory, file = os.path.split(os.path.abspath(module))
+        module, search_path = file.removesuffix(".py"), ":".join(filter(None, (directory, search_path)))
+    layer_options = {"search-path": search_path, "class-name": class_name or ""}
+    given = {name: value for name, value in layer_options.items() if value}
+    below: Layer = python_layer(Played)
     same, changed, encode = 0, [], Encoder()
-    began = time.perf_counter()
-    with Stack(module, options=options, layer_options=layer_options, below=[below_layer(below)]) as stack:
+    with Stack(module, options=options, layer_options=given, below=[below]) as stack:
+        began = time.perf_counter()
         for line in lines:
-            caller = {name: int(line.caller[name]) for name in ("uid", "gid", "client")}
-            (answer,) = stack.gather([line.asked], **caller)
-            if encode.message(answer) == line.encoded:
+            Played.now = line
+            (answer,) = stack.gather([line.asked], **line.caller)
+            if _told(encode.message(answer)) == _told(line.encoded):
                 same += 1
             else:
                 changed.append(f"line {line.number}: {line.asked!r}\n    was {line.answer!r}\n    is  {answer!r}")
+        took = time.perf_counter() - began
         stats = stack.stats()
-    took = time.perf_counter() - began
-    return Report(len(lines), same, changed, len(lines) - below.reached, below.added, took, stats)
+    return Report(len(lines), same, changed, len(lines) - len(Played.reached), Played.added, took, stats)
 
 
-def below_layer(cls: type[Translator]) -> tuple[str, dict[str, str]]:
-    """A layer of a Python class, for :class:`Stack`."""
-    from .testing import _module_of
-
-    return "features/glupy", _module_of(cls)
-
-
-def main(module: str, path: str, class_name: str | None, search_path: str, options: Mapping[str, str]) -> int:
-    """For the command line: plays, reports, and answers the exit status."""
+def run(
+    module: str, path: Path, *, class_name: str | None, search_path: str, options: Mapping[str, str]
+) -> tuple[str, int]:
+    """For the command line: the report and the number of faults."""
     try:
-        report = replay(module, Path(path), class_name=class_name, search_path=search_path, options=options)
-    except (OSError, ValueError) as error:
-        print(f"kiln: {error}")
-        return 1
-    for text in report.changed[:20]:
-        print(text)
-    if len(report.changed) > 20:
-        print(f"… and {len(report.changed) - 20} more")
-    print(
-        f"{report.operations} operations in {report.seconds:.3f} s: {report.same} answered as recorded, "
-        f"{len(report.changed)} otherwise, {report.spared} not passed on"
-    )
-    for name, times in sorted(report.added.items()):
-        print(f"{times} × {name} of the translator's own")
-    for name, value in sorted(report.stats["counters"].items()):
-        print(f"counter {name}: {value}")
-    for fault, times in report.stats["faults"].items():
-        print(f"fault, {times} times: {fault}")
-    return 2 if report.stats["faults"] else 0
-
-
-_ = _native
+        report = replay(module, path, class_name=class_name, search_path=search_path, options=options)
+    finally:
+        # What the module prints.
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return str(report), report.faults

@@ -29,6 +29,11 @@ class Translator:
 
     Handlers of one instance never overlap, but they run in the brick's Python thread: other threads that the
     translator starts need locks as everywhere.
+
+    Whatever a handler gets it may keep for as long as it likes: arguments, replies, and the memoryviews of file data,
+    which never change. What is kept is the translator's to bound: a view keeps the whole buffer of its request (up to
+    1 MiB), and requests take others from the heap when the buffers that the engine has set aside are all kept.
+    ``bytes(view)`` copies what matters and lets the buffer go.
     """
 
     options: Any = ()

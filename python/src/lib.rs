@@ -6,6 +6,7 @@ pub mod glupy;
 mod harness;
 mod host;
 mod interpreter;
+pub mod replay;
 pub mod types;
 
 use kiln_xlators::translator::TranslatorType;
@@ -18,6 +19,7 @@ pub static TRANSLATORS: &[&TranslatorType] = &[&glupy::TYPE];
 #[pymodule(name = "_native")]
 fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     types::convert::register(module)?;
+    module.add("EMBEDDED", interpreter::is_embedded())?;
     module.add_class::<context::Context>()?;
     module.add_class::<harness::Stack>()?;
     module.add_class::<host::Host>()?;

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,8 @@ TOOLS = Path(__file__).resolve().parent.parent / "tools"
 def test_the_stubs_fit_the_tables(tool: str) -> None:
     if not (TOOLS.parent / "kiln" / "__init__.py").exists():
         pytest.skip("the stubs are checked in the source tree")
-    result = subprocess.run([sys.executable, str(TOOLS / tool), "--check"], capture_output=True, text=True, check=False)
+    command, environment = [sys.executable, str(TOOLS / tool), "--check"], {**os.environ, "PYTHONPATH": str(TOOLS.parent)}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
 
 

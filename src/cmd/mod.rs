@@ -7,6 +7,7 @@ pub mod generate;
 pub mod load;
 pub mod mount;
 pub mod options;
+pub mod python;
 pub mod serve;
 pub mod stats;
 pub mod table;

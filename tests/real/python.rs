@@ -156,6 +156,14 @@ fn the_examples_run_on_a_mount() {
     }
 }
 
+/// Options of a stock client.
+fn remote(port: u16) -> String {
+    format!(
+        " option transport-type tcp\n option remote-host 127.0.0.1\n option remote-port {port}\n \
+         option remote-subvolume python\n"
+    )
+}
+
 #[test]
 fn the_examples_run_behind_a_stock_client() {
     for (folder, module, script) in EXAMPLES {
@@ -163,12 +171,7 @@ fn the_examples_run_behind_a_stock_client() {
         let server = KilnServer::at(&stage.scratch, stage.port, |command| {
             _ = command.arg("--volfile").arg(&stage.volfile);
         });
-        let options = format!(
-            " option transport-type tcp\n option remote-host 127.0.0.1\n option remote-port {}\n \
-             option remote-subvolume python\n",
-            stage.port
-        );
-        let client = StockClient::of_volfile(&stage.scratch, "client", &options);
+        let client = StockClient::of_volfile(&stage.scratch, "client", &remote(stage.port));
         shell(client.mnt(), script);
         let stats = layer_of(&server.stats(&["--json"]));
         assert!(stats["requests"]["calls"].as_u64().unwrap() > 10, "{folder}/{module}: {stats}");
@@ -334,4 +337,81 @@ fn policies_pass_and_disable() {
     let stats = stage.stats();
     assert_eq!((&stats["disabled"], &stats["requests"]["broken"]), (&Json::Bool(true), &1.into()), "{stats}");
     mount.stop();
+}
+
+#[test]
+fn what_is_recorded_on_a_mount_is_played_without_one() {
+    let stage = Stage::new("", false);
+    let trace = stage.scratch.join("trace.jsonl");
+    stage
+        .write(&format!(" option module-name kiln.record\n option option.file {}\n", trace.display()), false);
+    let mount = stage.mount();
+    shell(&stage.mnt(), EVERYDAY);
+    shell(
+        &stage.mnt(),
+        "head -c 300000 /dev/urandom >data; cmp data data; setfattr -n user.a -v b data; truncate -s 5 data",
+    );
+    mount.stop();
+    let play = |module: &str| {
+        let path = format!("{}:{}", examples(".").display(), examples("glupy").display());
+        run(kiln()
+            .args(["python", "run", module, "--search-path", &path, "--log-level", "warn", "--replay"])
+            .arg(&trace))
+    };
+    for module in ["hello", "helloworld", "negative", "negative_batch", "negative_correct"] {
+        let report = play(module);
+        let spared = !report.contains(", 0 not passed on");
+        assert!(report.contains(", 0 otherwise"), "{module}: {report}");
+        assert_eq!(spared, module.starts_with("negative"), "{module}: {report}");
+    }
+}
+
+/// Keeps all data for ever.
+const KEEPS: &str = "
+import kiln
+class Keeps(kiln.Translator):
+    def init(self):
+        self.kept, self.replies = [], []
+    def writev(self, ctx, fd, data, offset, flags, xdata):
+        self.kept.append(data)
+    def readv_reply(self, ctx, reply):
+        self.replies.append(reply)
+    def statedump(self):
+        first = any(bytes(data[:6]) == b'first\\n' for data in self.kept)
+        zeros = sum(len(data) for data in self.kept if not any(data[::512]))
+        return {'text': f'{first} {zeros} {len(self.replies) > 0}'}
+";
+
+/// Writes and reads more than the engine has set aside, in pieces of several sizes.
+const MUCH: &str = "
+    head -c 4096 <(yes first) >small
+    dd if=/dev/zero of=large bs=128k count=800 oflag=direct status=none
+    dd if=/dev/zero of=many bs=4k count=3000 oflag=direct status=none
+    dd if=large bs=128k iflag=direct status=none | cmp -n 104857600 - /dev/zero
+    test $(stat -c %s many) = 12288000
+";
+
+/// What `KEEPS` tells after `MUCH`.
+const KEPT: &str = "True 117145600 True";
+
+#[test]
+fn what_a_translator_keeps_leaves_the_engine_enough() {
+    let stage = Stage::of_module(KEEPS, "");
+    let mount = stage.mount();
+    shell(&stage.mnt(), MUCH);
+    let dump = stage.dump();
+    assert!(dump.contains(KEPT), "{dump}");
+    mount.stop();
+
+    let path = stage.scratch.path().display();
+    stage.write(&format!(" option module-name mine\n option search-path {path}\n"), true);
+    let server = KilnServer::at(&stage.scratch, stage.port, |command| {
+        _ = command.arg("--volfile").arg(&stage.volfile);
+    });
+    let client = StockClient::of_volfile(&stage.scratch, "client", &remote(stage.port));
+    shell(client.mnt(), &format!("rm -f *\n{MUCH}"));
+    let dump = server.dump();
+    assert!(dump.contains(KEPT), "{dump}");
+    drop(client);
+    server.stop();
 }

@@ -11,6 +11,11 @@
 
 One seed decides in which order the requests of one :meth:`Stack.gather` go, Python's part included, so a failure can be
 played again. Time is virtual: :meth:`Stack.sleep` costs none, and a time limit passes as soon as nothing else can happen.
+Threads that a translator starts live in real time: what they are to finish ends by its time limit, unless a handler waits
+for them. Nothing interrupts a handler that does not return: the test hangs with it.
+
+What translators log, and the tracebacks of handlers that raise, go to the loggers ``kiln.LAYER``, which pytest shows when
+a test fails.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import re
 import stat
 import sys
 import uuid
@@ -30,7 +36,7 @@ from .._native import ROOT, Failure, Fd, Iatt, Loc, reply, request
 from ..errors import FopError
 from ..translator import Translator
 
-__all__ = ["Layer", "Stack"]
+__all__ = ["Layer", "Stack", "python_layer"]
 
 Layer = tuple[str, Mapping[str, str]]
 """A layer's type and its options."""
@@ -88,7 +94,7 @@ class Stack:
         text, below = [], ""
         for name, kind, options in self._layers:
             text.append(f"volume {name}\n    type {kind}")
-            text += [f"    option {key} {value}" for key, value in options.items()]
+            text += [f"    option {_quoted(key)} {_quoted(value)}" for key, value in options.items()]
             if below:
                 text.append(f"    subvolumes {below}")
             text.append("end-volume")
@@ -194,6 +200,10 @@ class Stack:
         self.release(fd)
         return bytes(data)
 
+    def truncate(self, path: str, size: int) -> None:
+        """Cuts a file, or lengthens it with zeros."""
+        self.call(request.Truncate(self._object(path), size))
+
     def mkdir(self, path: str, mode: int = 0o755) -> None:
         """A new directory."""
         self.call(request.Mkdir(self.loc(path), mode, 0, self._new()))
@@ -288,6 +298,16 @@ class Stack:
         """What ``kiln dump`` would tell of the translator, as its first core has it."""
         dump: dict[str, Any] = self._native.dump()["translator"][0]
         return dump
+
+
+def python_layer(translator: type[Translator] | str, **options: str) -> Layer:
+    """One more translator in Python, for the `below` and `above` of a :class:`Stack`."""
+    return "features/glupy", {**_module_of(translator), **{f"option.{key}": value for key, value in options.items()}}
+
+
+def _quoted(word: str) -> str:
+    """A word of a volfile."""
+    return '"' + re.sub(r'(["\\`\n])', r"\\\1", word) + '"'
 
 
 def _module_of(translator: type[Translator] | str) -> dict[str, str]:

@@ -208,10 +208,8 @@ impl Instance {
     /// Passes everything from now on, for this reason.
     pub(crate) fn disable(&self, why: &str) {
         if !self.disabled.swap(true, Ordering::Relaxed) {
-            tracing::error!(
-                layer = self.name,
-                "the Python translator is disabled: {why}; reconfigure it to enable it"
-            );
+            let what = format!("the Python translator is disabled: {why}; reconfigure it to enable it");
+            log_error(&self.name, "", &what);
         }
     }
 
@@ -224,7 +222,7 @@ impl Instance {
         match faults.get_mut(&kind) {
             Some(times) => *times += 1,
             None if known < FAULTS => {
-                tracing::error!(layer = self.name, fop, "{kind}\n{traceback}");
+                log_error(&self.name, fop, &format!("{kind}\n{traceback}"));
                 faults.insert(kind, 1);
             }
             None => *faults.entry("others".into()).or_default() += 1,
@@ -276,6 +274,19 @@ impl Instance {
                 json!({ "fop": fop, "now": !over, "stack": stack.lines().collect::<Vec<_>>() })
             }
         }
+    }
+}
+
+/// Writes to the brick's log, or, where a test runs a stack, to that of the test.
+fn log_error(layer: &str, fop: &str, what: &str) {
+    if crate::interpreter::is_embedded() {
+        return tracing::error!(layer, fop, "{what}");
+    }
+    let told = Python::attach(|py| {
+        py.import("kiln.logging")?.getattr("report")?.call1((layer, fop, what)).map(drop)
+    });
+    if told.is_err() {
+        tracing::error!(layer, fop, "{what}");
     }
 }
 
