@@ -3,6 +3,7 @@
 
 import argparse
 import array
+import itertools
 import json
 import multiprocessing
 import os
@@ -11,7 +12,7 @@ import random
 import statistics
 import time
 
-from rig import KILN, Rig, brick_volfile, cpu_ns, machine, volume
+from rig import Rig, brick_volfile, cpu_ns, machine, volume
 
 FILES, DIRECTORIES, SEARCHES = 1000, 10, 10_000
 EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / "python" / "examples"
@@ -109,7 +110,8 @@ def run(rig, mount, pid, cache, searchers):
     spent = [after - before for before, after in zip(used, cpu_ns(pid))]
     for process in processes:
         process.join()
-    hits, batch = (after - before if not at else after for at, (before, after) in enumerate(zip((hits, 0), answered(rig, cache))))
+    hits, (now, batch) = -hits, answered(rig, cache)
+    hits += now
     lookups = len(took)
     ordered = sorted(took)
     return {
@@ -124,10 +126,10 @@ def run(rig, mount, pid, cache, searchers):
     }
 
 
-def measure(rig, way, cache, searchers):
+def measure(rig, way, cache, searchers, late):
     """One run with a brick process of its own."""
     path = rig.dir / "brick.vol"
-    path.write_text(brick_volfile(rig.data / "brick", CACHES[cache], way == "stock"))
+    path.write_text(brick_volfile(rig.data / "brick", CACHES[cache], way == "stock", late))
     if way == "mount":
         # Attributes are kept for a second: the permission to search a directory is no lookup.
         timeouts = ("--entry-timeout", "0", "--negative-timeout", "0", "--attr-timeout", "1")
@@ -223,9 +225,10 @@ def show(saved, picture):
     print(saved["about"])
     groups = []
     for key, results in saved["groups"].items():
-        way, searchers = key.split()
+        way, searchers, late = key.split()
         rounds = min(len(runs) for runs in results.values())
         about = f"{WAYS[way]}, {searchers} searcher{'s' if searchers != '1' else ''}"
+        about += f", storage that takes {late} µs longer" if late != "0" else ""
         print(f"\n-- {about}; medians of {rounds} rounds, [least..most]")
         groups.append((about, table(results)))
         bars(groups[-1][1])
@@ -238,6 +241,7 @@ def main():
     parse.add_argument("--rounds", type=int, default=5)
     parse.add_argument("--way", choices=WAYS, action="append")
     parse.add_argument("--searchers", type=int, action="append")
+    parse.add_argument("--late", type=int, action="append")
     parse.add_argument("--svg", type=pathlib.Path)
     parse.add_argument("--save", type=pathlib.Path)
     parse.add_argument("--show", type=pathlib.Path)
@@ -250,18 +254,15 @@ def main():
         saved = json.loads(args.save.read_text())
     with Rig() as rig:
         populate(rig)
-        for way in args.way or WAYS:
-            for searchers in args.searchers or (8, 1):
-                results = saved["groups"].setdefault(f"{way} {searchers}", {cache: [] for cache in CACHES})
-                for turn in range(args.rounds):
-                    for cache in list(CACHES)[:: 1 if turn % 2 else -1]:
-                        results[cache].append(measure(rig, way, cache, searchers))
+        for way, late, searchers in itertools.product(args.way or WAYS, args.late or (0, 200), args.searchers or (8, 1)):
+            results = saved["groups"].setdefault(f"{way} {searchers} {late}", {cache: [] for cache in CACHES})
+            for turn in range(args.rounds):
+                for cache in list(CACHES)[:: 1 if turn % 2 else -1]:
+                    results[cache].append(measure(rig, way, cache, searchers, late))
     if args.save:
         args.save.write_text(json.dumps(saved))
     show(saved, args.svg)
 
 
 if __name__ == "__main__":
-    if not os.access(KILN, os.X_OK):
-        raise SystemExit(f"there is no {KILN}")
     main()

@@ -47,9 +47,13 @@ def volume(name, kind, below=None, **options):
     return "\n".join([*lines, "end-volume", ""])
 
 
-def brick_volfile(directory, cache, served):
-    """A brick with `cache` (a name and further text of its volume, or nothing) directly above the storage."""
-    text, below = volume("posix", "storage/posix", directory=directory), "posix"
+def brick_volfile(directory, cache, served, late=0):
+    """A brick with `cache` (the text of a volume `cache` on `posix`, or nothing) directly above the storage, whose lookups
+    take `late` microseconds longer."""
+    text, below = volume("disk" if late else "posix", "storage/posix", directory=directory), "posix"
+    if late:
+        delay = {"enable": "lookup", "delay_percentage": "100%", "delay_duration": late}
+        text += volume("posix", "debug/delay-gen", "disk", **delay)
     if cache:
         text, below = text + cache, "cache"
     for name, kind in (("access", "features/access-control"), ("locks", "features/locks"), ("brick", "debug/io-stats")):
