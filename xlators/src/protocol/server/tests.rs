@@ -55,8 +55,14 @@ impl Client {
     }
 
     async fn bound(core: &Core) -> Self {
+        Self::bound_with(core, &[]).await
+    }
+
+    /// With these keys besides in its handshake.
+    async fn bound_with(core: &Core, keys: &[(&str, &str)]) -> Self {
         let mut client = Self::new(core).await;
         let mut dict = LegacyDict::new();
+        keys.iter().for_each(|(key, value)| dict.set_text(key, value));
         dict.set_text("process-uuid", "a-test");
         dict.set_text("remote-subvolume", "leaf");
         let bytes = dict.to_bytes();
@@ -90,6 +96,14 @@ impl Client {
             let buf = self.stream.recv().await.ok().filter(|buf| !buf.is_empty())?;
             self.unread.extend_from_slice(&buf);
         }
+    }
+
+    /// The procedure of the callback that comes next.
+    async fn told(&mut self) -> u32 {
+        let record = self.receive().await.unwrap();
+        let call = Call::parse(&record).unwrap();
+        assert_eq!(call.program, callback::PROGRAM);
+        call.procedure
     }
 
     async fn outcome(&mut self) -> (u32, i32, i32) {
@@ -371,6 +385,67 @@ fn those_who_hold_much_leave_room_for_those_who_hold_little() {
             assert_eq!(client.outcome().await, (xid, 0, 0));
         }
         assert!(core.now() - asked < Duration::from_secs(1));
+        uninstall();
+    });
+}
+
+#[test]
+fn clients_hear_that_the_server_goes_and_are_served_until_they_are_silent() {
+    for seed in 0..10 {
+        Sim::new(seed).run(async |core| {
+            let (rig, door) = server(&core, &[]).await;
+            rig.brick.delay(Fop::Stat, Duration::from_millis(300));
+            let (mut client, mut silent) = (Client::bound(&core).await, Client::bound(&core).await);
+            let began = core.now();
+            door.stop(Duration::from_secs(15));
+            for client in [&mut client, &mut silent] {
+                assert_eq!(client.told().await, callback::CHILD_DOWN);
+            }
+            for xid in 0..3 {
+                client.fop(xid, procedure::STAT, &stat()).await;
+                assert_eq!(client.outcome().await, (xid, 0, 0), "it was on its way");
+            }
+            assert!(silent.receive().await.is_none());
+            assert!(client.receive().await.is_none());
+            assert!(core.now() - began < Duration::from_secs(2));
+            uninstall();
+        });
+    }
+}
+
+#[test]
+fn a_client_that_goes_on_asking_does_not_keep_the_server() {
+    Sim::new(3).run(async |core| {
+        let (_rig, door) = server(&core, &[]).await;
+        let mut client = Client::bound(&core).await;
+        door.stop(Duration::from_secs(15));
+        assert_eq!(client.told().await, callback::CHILD_DOWN);
+        let began = core.now();
+        while door.shared.connections() > 0 && core.now() - began < Duration::from_secs(60) {
+            let record = fop_record(1, procedure::STAT, &stat(), b"");
+            let _ = client.stream.send(vec![Buf::from_slice(&record).into()]).await;
+            core.sleep(Duration::from_millis(20)).await;
+        }
+        assert!((2..5).contains(&(core.now() - began).as_secs()));
+        uninstall();
+    });
+}
+
+#[test]
+fn a_client_that_can_wait_hears_again_that_its_brick_is_there() {
+    Sim::new(4).run(async |core| {
+        let (rig, _door) = server(&core, &[]).await;
+        rig.brick.delay(Fop::Open, Duration::from_secs(10));
+        let mut plain = Client::bound(&core).await;
+        let mut waits = Client::bound_with(&core, &[(super::volfile::PAUSE, "on")]).await;
+        let began = core.now();
+        // Not while it opens its files again.
+        waits.fop(1, procedure::OPEN, &fops::OpenReq { gfid: FILE, flags: 2, xdata: Xdata::NONE }).await;
+        assert_eq!(waits.outcome().await, (1, 0, 0));
+        assert_eq!(waits.told().await, callback::CHILD_UP);
+        assert!((10..11).contains(&(core.now() - began).as_secs()));
+        plain.fop(2, procedure::STAT, &stat()).await;
+        assert_eq!(plain.outcome().await, (2, 0, 0), "others hear nothing");
         uninstall();
     });
 }
