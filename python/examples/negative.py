@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kiln import Context, Dict, Failure, Fd, Loc, Option, Options, Translator, reply
-from kiln.caches import NegativeNames, Ticket, asks_nothing_of_absent, name_of
+from kiln.caches import NegativeNames, Ticket, asks_nothing_of_absent, makes_names, name_of
 
 
 class Negative(Translator):
@@ -131,6 +131,26 @@ class Negative(Translator):
 
     def namelink_reply(self, ctx: Context, reply: reply.Namelink | Failure) -> None:
         self._open(ctx)
+
+    # Virtual attributes of a directory make names in it.
+
+    def setxattr(self, ctx: Context, loc: Loc, dict: Dict, flags: int, xdata: Dict) -> None:
+        if makes_names(dict):
+            self.names.close_directory(loc.gfid)
+            ctx.local = loc.gfid
+
+    def setxattr_reply(self, ctx: Context, reply: reply.Setxattr | Failure) -> None:
+        if ctx.local is not None:
+            self.names.open_directory(ctx.local)
+
+    def fsetxattr(self, ctx: Context, fd: Fd, dict: Dict, flags: int, xdata: Dict) -> None:
+        if makes_names(dict):
+            self.names.close_directory(fd.gfid)
+            ctx.local = fd.gfid
+
+    def fsetxattr_reply(self, ctx: Context, reply: reply.Fsetxattr | Failure) -> None:
+        if ctx.local is not None:
+            self.names.open_directory(ctx.local)
 
     # What goes with a directory needs no room any more.
 

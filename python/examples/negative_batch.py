@@ -9,8 +9,8 @@ import errno
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from kiln import Context, Failure, Loc, Option, Options, Translator, reply, request
-from kiln.caches import Name, NegativeNames, Ticket, asks_nothing_of_absent, name_of
+from kiln import Context, Dict, Failure, Loc, Option, Options, Translator, reply, request
+from kiln.caches import Name, NegativeNames, Ticket, asks_nothing_of_absent, makes_names, name_of
 
 ABSENT = Failure(errno.ENOENT)
 
@@ -99,6 +99,28 @@ class NegativeBatch(Translator):
     def rename_batch(self, requests: Sequence[request.Rename]) -> None:
         for one in requests:
             self._close(one.ctx, one.old, one.new)
+
+    # Virtual attributes of a directory make names in it.
+
+    def setxattr_batch(self, requests: Sequence[request.Setxattr]) -> None:
+        for one in requests:
+            self._close_directory(one.ctx, one.dict, one.loc.gfid)
+
+    def fsetxattr_batch(self, requests: Sequence[request.Fsetxattr]) -> None:
+        for one in requests:
+            self._close_directory(one.ctx, one.dict, one.fd.gfid)
+
+    def _close_directory(self, ctx: Context, attributes: Dict, directory: bytes) -> None:
+        if makes_names(attributes):
+            self.names.close_directory(directory)
+            ctx.local = directory
+
+    def _open_directories(self, requests: Sequence[HasContext], replies: Sequence[object]) -> None:
+        for one in requests:
+            if one.ctx.local is not None:
+                self.names.open_directory(one.ctx.local)
+
+    setxattr_reply_batch = fsetxattr_reply_batch = _open_directories
 
     # What goes with a directory needs no room any more.
 

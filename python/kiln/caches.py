@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from ._native import Dict, Loc
+from ._native import NULL, Dict, Loc
 
 Name = tuple[bytes, bytes]
 """Gfid of the directory, and the name in it."""
@@ -27,6 +27,15 @@ _HARMLESS: Final = frozenset(
         b"get-link-count",
     )
 )
+
+
+_ALL: Final = b""
+"""In place of a name: all names of a directory."""
+
+
+def makes_names(attributes: Dict) -> bool:
+    """Whether setting these attributes of a directory may make a name in it (``glusterfs.gfid.newfile``)."""
+    return any(key.startswith(b"glusterfs.gfid.") for key in attributes)
 
 
 class Ticket(NamedTuple):
@@ -56,7 +65,9 @@ class NegativeNames:
     of them is not learnt from, in whatever order the replies come. An operation whose reply never comes keeps its
     name closed: it may still be carried out.
 
-    At most `limit` names are kept; the one that was asked for longest ago goes first. All methods are for one thread.
+    At most `limit` names are kept; the one that was asked for longest ago goes first. When as many names are closed,
+    because clients have left that much unfinished, the cache gives up for good: memory is bounded. All methods are for
+    one thread.
     """
 
     def __init__(self, limit: int) -> None:
@@ -64,6 +75,7 @@ class NegativeNames:
         self._names: OrderedDict[Name, None] = OrderedDict()
         self._by_parent: dict[bytes, set[bytes]] = {}
         self._closed: dict[Name, int] = {}
+        self._given_up = False
         self._generation = 0
         self._changed: OrderedDict[bytes, int] = OrderedDict()
         self._floor = 0
@@ -88,7 +100,8 @@ class NegativeNames:
     def learn_absent(self, ticket: Ticket) -> None:
         """The child has answered ENOENT."""
         parent = ticket.name[0]
-        if ticket.name in self._closed or self._changed.get(parent, self._floor) > ticket.generation:
+        closed = ticket.name in self._closed or (parent, _ALL) in self._closed or (NULL, _ALL) in self._closed
+        if closed or self._given_up or self._changed.get(parent, self._floor) > ticket.generation:
             self._counts["not-learnt"] += 1
             return
         self._names[ticket.name] = None
@@ -103,17 +116,41 @@ class NegativeNames:
 
     def close(self, name: Name) -> None:
         """An operation that may make the name goes to the child."""
+        if self._given_up:
+            return
         self._closed[name] = self._closed.get(name, 0) + 1
         self._change(name)
+        if len(self._closed) > self.limit:
+            self._given_up = True
+            self.clear()
+            self._closed.clear()
 
     def open(self, name: Name) -> None:
         """That operation has ended, well or not."""
+        if self._given_up:
+            return
         left = self._closed.get(name, 0) - 1
         if left > 0:
             self._closed[name] = left
         else:
             self._closed.pop(name, None)
         self._change(name)
+
+    def close_directory(self, parent: bytes) -> None:
+        """An operation that may make any name of a directory (the null gfid: of any) goes to the child."""
+        self.close((parent, _ALL))
+        self._forget_all(parent)
+
+    def open_directory(self, parent: bytes) -> None:
+        """That operation has ended, well or not."""
+        self.open((parent, _ALL))
+        self._forget_all(parent)
+
+    def _forget_all(self, parent: bytes) -> None:
+        if any(parent):
+            self.forget_directory(parent)
+        else:
+            self.clear()
 
     def forget_directory(self, parent: bytes) -> None:
         """A directory is gone: its names need no room."""

@@ -32,6 +32,7 @@ class State:
 
     def __init__(self):
         self.absent = OrderedDict()
+        self.names = {}
         self.lookups = {}
         self.requests = {}
         self.closed = Counter()
@@ -55,11 +56,12 @@ class State:
             believed = request in self.lookups.get(key, ())
             self._drop_lookup(key, request)
             if op_ret >= 0:
-                self.absent.pop(key, None)
-            elif op_errno == ENOENT and believed and not self.closed[key]:
+                self._remove(key)
+            elif op_errno == ENOENT and believed and key not in self.closed and (key[0], None) not in self.closed:
                 self.absent[key] = True
+                self.names.setdefault(key[0], set()).add(key[1])
                 if len(self.absent) > LIMIT:
-                    self.absent.popitem(last=False)
+                    self._remove(next(iter(self.absent)))
 
     def begin(self, request, *locs):
         """Something that may make these names goes down."""
@@ -69,10 +71,25 @@ class State:
             self.closed[key] += 1
             self._forget(key)
 
+    def begin_any(self, request, directory):
+        """Something that may make any name of a directory goes down: a virtual attribute, which cannot be looked at."""
+        self.requests[request] = [(directory, None)]
+        self.closed[directory, None] += 1
+        self._forget_all(directory)
+
+    def _forget_all(self, directory):
+        for name in list(self.names.get(directory, ())):
+            self._forget((directory, name))
+        for key in [key for key in self.lookups if key[0] == directory]:
+            self._forget(key)
+
     def end(self, request):
         """It has ended, well or not."""
         for key in self.requests.pop(request, ()):
-            self._forget(key)
+            if key[1] is None:
+                self._forget_all(key[0])
+            else:
+                self._forget(key)
             self.closed[key] -= 1
             if not self.closed[key]:
                 del self.closed[key]
@@ -82,8 +99,15 @@ class State:
         return {"hits": self.hits, "misses": self.misses, "names": len(self.absent), "closed": len(self.closed)}
 
     def _forget(self, key):
-        self.absent.pop(key, None)
+        self._remove(key)
         self.lookups.pop(key, None)
+
+    def _remove(self, key):
+        if self.absent.pop(key, False):
+            names = self.names[key[0]]
+            names.discard(key[1])
+            if not names:
+                del self.names[key[0]]
 
     def _drop_lookup(self, key, request):
         waiting = self.lookups.get(key)
@@ -238,6 +262,20 @@ def namelink_cbk(frame, cookie, this, op_ret, op_errno, preparent, postparent, x
     return 0
 
 
+@setxattr_fop_t
+def setxattr_fop(frame, this, loc, dictionary, flags, xdata):
+    state_of(this).begin_any(dl.get_id(frame), bytes(loc.contents.gfid))
+    dl.wind_setxattr(frame, POINTER(xlator_t)(), loc, dictionary, flags, xdata)
+    return 0
+
+
+@setxattr_cbk_t
+def setxattr_cbk(frame, cookie, this, op_ret, op_errno, xdata):
+    state_of(this).end(dl.get_id(frame))
+    dl.unwind_setxattr(frame, cookie, this, op_ret, op_errno, xdata)
+    return 0
+
+
 class xlator:
     def __init__(self, xl):
         self.state = states[xl] = State()
@@ -259,6 +297,8 @@ class xlator:
         dl.set_put_cbk(xl, put_cbk)
         dl.set_namelink_fop(xl, namelink_fop)
         dl.set_namelink_cbk(xl, namelink_cbk)
+        dl.set_setxattr_fop(xl, setxattr_fop)
+        dl.set_setxattr_cbk(xl, setxattr_cbk)
 
     def statedump(self):
         return self.state.statistics()

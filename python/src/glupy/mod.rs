@@ -22,6 +22,8 @@ pub(crate) mod port;
 pub(crate) mod progress;
 pub(crate) mod runner;
 pub(crate) mod task;
+#[cfg(test)]
+mod tests;
 pub(crate) mod thread;
 mod watchdog;
 
