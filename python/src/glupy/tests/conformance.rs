@@ -29,7 +29,8 @@ fn play(folder: &str, module: &str, seeds: Range<u64>) -> Result<Report, Box<Vio
 
 /// Insists on a cache that works and hides nothing.
 fn hides_nothing(folder: &str, module: &str, seeds: Range<u64>) {
-    let report = play(folder, module, seeds).unwrap_or_else(|violation| panic!("{folder}/{module}: {violation}"));
+    let report =
+        play(folder, module, seeds).unwrap_or_else(|violation| panic!("{folder}/{module}: {violation}"));
     println!("{folder}/{module}: {report:?}");
     assert!(report.spared > 0, "{folder}/{module} never answered: {report:?}");
 }
