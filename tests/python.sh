@@ -22,9 +22,11 @@ wheel=$(echo "$work"/wheels/kiln-*.whl)
 pip install --quiet "$wheel[test,encryption]"
 
 # Only what a user of the wheel has to bring along.
-mkdir "$work/away"
-cp -r "$root/python/tests" "$root/python/examples" "$root/python/tools" "$root/python/pyproject.toml" "$work/away"
-cd "$work/away"
+mkdir -p "$work/away/docs" "$work/away/python"
+cp "$root/docs/python.md" "$work/away/docs"
+cd "$root/python"
+cp -r tests examples tools pyproject.toml "$work/away/python"
+cd "$work/away/python"
 
 installed=$(python -c 'import kiln, pathlib; print(pathlib.Path(kiln.__file__).parent)')
 case $installed in
