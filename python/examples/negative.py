@@ -5,7 +5,7 @@ such lookups itself. Every operation that can make a name invalidates, and a loo
 nothing behind; `kiln.caches.NegativeNames` says how. Put it directly above the storage, and leave `on-failure` and
 `on-overload` at `error`: it must see all that makes a name.
 
-`negative_batch` is the same with batch handlers, which cost less for each lookup.
+`negative_batch` is the same with batch handlers.
 """
 
 import errno

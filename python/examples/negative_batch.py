@@ -1,6 +1,6 @@
 """A cache of names that do not exist, with batch handlers.
 
-The same cache as `negative`, but each handler gets all requests that wait, which spares the price of a call for each.
+The same cache as `negative`, but each handler gets all requests that wait in one call.
 Put it directly above the storage, and leave `on-failure` and `on-overload` at `error`: it must see all that makes a
 name.
 """
