@@ -1,6 +1,7 @@
 //! Watches the Python thread: a handler that does not return must not cost others more than it has to.
 //!
-//! A handler that computes for long is moved behind everything else on the machine (`SCHED_IDLE`) until it returns. One that
+//! A handler that computes for long is moved behind everything else on the machine (`SCHED_IDLE`) until it returns, and after
+//! one that was stuck the whole thread stays there for a while. One that
 //! runs past its layer's time limit is *stuck*: its requests have ended by policy by then, its Python stack goes into the
 //! log and the dump, and an exception is sent into it, which ends loops. A handler that is stuck in C code that keeps the
 //! GIL cannot be interrupted; the stack is missing then.
@@ -23,6 +24,8 @@ use super::thread::PythonThread;
 const TICK: Duration = Duration::from_millis(10);
 /// How long a handler may compute as if it were any other thread.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// How long after a stuck handler all of them run behind everything else: the next one is likely to loop as well.
+const PROBATION: Duration = Duration::from_secs(10);
 /// How long nothing must have happened before it sleeps itself.
 const REST: Duration = Duration::from_secs(1);
 
@@ -61,6 +64,7 @@ fn watch(python: &PythonThread) {
     let progress = &python.runner().progress;
     let mut seen: Option<Seen> = None;
     let mut demoted = false;
+    let mut probation: Option<Instant> = None;
     let mut quiet_since = Instant::now();
     loop {
         let running = progress.running();
@@ -70,8 +74,9 @@ fn watch(python: &PythonThread) {
             {
                 instance.no_longer_stuck();
                 tracing::warn!(layer = instance.name, "the stuck handler has ended");
+                probation = Some(Instant::now() + PROBATION);
             }
-            if demoted {
+            if demoted && probation.is_none_or(|end| Instant::now() >= end) {
                 demoted = !host::set_background(python.tid(), false);
             }
             seen = running.map(|running| Seen { running, since: Instant::now(), interrupted: None });
