@@ -25,7 +25,7 @@ use crate::sys::{Errno, Sys};
 use crate::task::TaskId;
 use crate::time::Instant;
 
-/// Pool memory of a simulated core in bytes.
+/// Pool memory of a simulated core in bytes, unless told otherwise.
 const POOL: usize = 4 << 20;
 /// Most virtual time that one step takes, in nanoseconds.
 const STEP_NANOS: u64 = 2000;
@@ -38,6 +38,7 @@ pub struct Sim {
     seed: u64,
     world: Rc<World>,
     tolerate_panics: Cell<bool>,
+    pool: Cell<usize>,
 }
 
 impl std::fmt::Debug for Sim {
@@ -70,7 +71,7 @@ impl Sim {
 
     fn on(kernel: Kernel, seed: u64) -> Self {
         let world = Rc::new(World::new(Arc::new(kernel), seed));
-        Self { seed, world, tolerate_panics: Cell::new(false) }
+        Self { seed, world, tolerate_panics: Cell::new(false), pool: Cell::new(POOL) }
     }
 
     /// The seed, for messages.
@@ -88,6 +89,11 @@ impl Sim {
     /// How long operations of the ring and of helpers take from now on.
     pub fn set_latency(&self, latency: Latency) {
         self.world.latency.set(latency);
+    }
+
+    /// Pool memory of each core of the next runs, in bytes: 4 MiB otherwise, which take longer to make than a short run.
+    pub fn set_pool(&self, bytes: usize) {
+        self.pool.set(bytes);
     }
 
     /// Lets a run go on to its end when a task panics; without this the run panics at its end.
@@ -148,7 +154,7 @@ impl Sim {
         deadline: Option<Instant>,
         f: &mut dyn FnMut(Core) -> Fut,
     ) -> Vec<Option<T>> {
-        let cores = Cores::new(n, &self.world);
+        let cores = Cores::new(n, &self.world, self.pool.get());
         let mut roots: Vec<Root<Fut>> = Vec::new();
         for core in &cores.all {
             let _here = local::enter(core);
@@ -218,7 +224,7 @@ struct Cores {
 }
 
 impl Cores {
-    fn new(n: usize, world: &Rc<World>) -> Self {
+    fn new(n: usize, world: &Rc<World>, pool: usize) -> Self {
         let engine = next_engine();
         let shared: Vec<Arc<Shared>> = (0..n)
             .map(|id| local::register(|number| Arc::new(Shared::new(number, id, engine, None))))
@@ -234,7 +240,7 @@ impl Cores {
                     peers: peers.clone(),
                     sys: world.kernel.clone(),
                     driver: Driver::Sim(Port::new(world.clone())),
-                    pool: Pool::new(POOL),
+                    pool: Pool::new(pool),
                     mail,
                 })
             })

@@ -17,6 +17,9 @@ use crate::types::{Dict, Gfid, Loc, Xdata};
 /// Prefix of virtual attributes with which clients make and mend entries of a directory (`glusterfs.gfid.newfile`).
 const MAKES_ENTRIES: &[u8] = b"glusterfs.gfid.";
 
+/// Of a `rmdir`: with all that is in the directory.
+const RECURSIVE: u32 = 1;
+
 /// The fops that have a method below; a test holds the two together.
 const INTERCEPTED: FopSet = FopSet::EMPTY
     .with(Fop::Lookup)
@@ -74,7 +77,11 @@ impl Fops for NlCache {
             Counters::add(&self.counters.nameless);
             return self.next.lookup(call, req);
         };
-        if self.off.get() || !is_harmless(&req.xdata, self.locks_below) {
+        if self.off.get() {
+            Counters::add(&self.counters.passed);
+            return self.next.lookup(call, req);
+        }
+        if !is_harmless(&req.xdata, self.locks_below) {
             Counters::add(&self.counters.passed);
             return Wound::new(call, self.look(call, req, None));
         }
@@ -259,7 +266,11 @@ impl NlCache {
         let spot = Fences::name(parent, name.as_bytes());
         let before = self.fences().read(spot);
         let ticket = self.ticket(parent, &name);
-        let closed = self.close_victim(call, &req.loc).await;
+        let closed = match req.flags & RECURSIVE != 0 {
+            // The directories in it go, too.
+            true => self.close(Fences::EVERYTHING).removing(),
+            false => self.close_victim(call, &req.loc).await,
+        };
         let answer = self.next.rmdir(call, req).await;
         if self.fences().read(spot) != before {
             // It may have removed another directory than the one that was there before, and may have failed since.

@@ -150,6 +150,7 @@ pub fn conforms(layers: &[LayerSpec<'_>], seeds: Range<u64>, plan: &Plan) -> Res
 
 fn play(layers: &[LayerSpec<'_>], seed: u64, plan: &Plan) -> Result<Report, Box<Violation>> {
     let sim = Sim::new(seed);
+    sim.set_pool(64 << 10);
     sim.set_latency(Latency { min: Duration::from_micros(1), max: Duration::from_micros(40) });
     let sys: Arc<dyn Sys> = sim.kernel().clone();
     let stage = Stage::new(layers, seed, plan, &sys).expect("the layers of a test can be made");

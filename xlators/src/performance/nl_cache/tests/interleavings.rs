@@ -53,7 +53,7 @@ fn nothing_is_wrong_over_posix_when_all_is_quiet() {
 
 /// `cargo test --release -p kiln-xlators --lib nl_cache -- --ignored --nocapture`
 #[test]
-#[ignore = "takes minutes"]
+#[ignore = "a minute or two without optimization"]
 fn a_hundred_thousand_interleavings() {
     play(LAYERS, 0..100_000, &Plan::default());
 }

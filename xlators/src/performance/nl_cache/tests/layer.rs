@@ -303,6 +303,23 @@ fn what_is_in_a_removed_directory_is_unknown() {
 }
 
 #[test]
+fn a_recursive_removal_makes_everything_unknown() {
+    Sim::new(1).run(async |core| {
+        let rig = rig(&core);
+        rig.brick.put(gfid(3), IaType::Directory, 0o755, 0, 0);
+        rig.brick.name(gfid(3), ROOT, "d");
+        // Directory 4 may be anywhere below.
+        learn(&rig, &[(gfid(3), "x"), (gfid(4), "x")]).await;
+        let call = rig.call(Fop::Rmdir, root());
+        let req = request::Rmdir { loc: entry(ROOT, "d"), flags: 1, xdata: Xdata::NONE };
+        rig.top().rmdir(&call, req).await.unwrap();
+        for parent in [gfid(3), gfid(4)] {
+            assert!(look(&rig, parent, "x").await.0);
+        }
+    });
+}
+
+#[test]
 fn a_rename_to_a_name_that_is_known_to_be_absent_asks_for_no_victim() {
     Sim::new(1).run(async |core| {
         let rig = rig(&core);
