@@ -37,6 +37,7 @@ if [ -w "$switch" ] && [ "$(cat "$switch")" != Y ]; then
 fi
 cargo test --workspace --locked -- --test-threads "$threads"
 step "tests of mounts, through /dev/fuse"
-KILN_TEST_TRANSPORT=device cargo test --locked --test real -- --test-threads "$threads" mount:: pjdfstest::
+# The whole workspace again: with one package alone, features would differ and all be built anew.
+KILN_TEST_TRANSPORT=device cargo test --workspace --locked --test real -- --test-threads "$threads" mount:: pjdfstest::
 step "the Python package: its wheel, types, and tests"
 tests/python.sh
