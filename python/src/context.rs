@@ -127,12 +127,10 @@ impl Context {
             old @ Stage::Finished(_) => {
                 *stage = old;
                 drop(stage);
-                this.runner.forget(verdict.kept());
                 return Err(PyRuntimeError::new_err("the request is answered already"));
             }
             Stage::Over => {
                 drop(stage);
-                this.runner.forget(verdict.kept());
                 let fault = "the request is over: it was answered already, or its time limit has passed";
                 return Err(PyRuntimeError::new_err(fault));
             }

@@ -105,10 +105,18 @@ impl Layer {
     async fn ask(&self, step: Step) -> Result<Verdict, Fallback> {
         let config = self.config.get();
         let counts = &self.instance.counts;
-        let room = self.waiting.get() < config.queue;
+        // A request that was let in is let through to its end: only the port's own bound can stop its later halves.
+        let later_half = match &step {
+            Step::Reply { kept, .. } => Some(*kept),
+            Step::Call { .. } | Step::FirstReply { .. } => None,
+        };
+        let room = later_half.is_some() || self.waiting.get() < config.queue;
         let asked = if room { self.port.ask(&self.instance, step) } else { None };
         let Some(asked) = asked else {
             count(&counts.overloaded);
+            if let Some(kept) = later_half {
+                self.port.forget(kept);
+            }
             return Err(self.fallback(config.on_overload, OVERLOADED, "its queue was full"));
         };
         self.waiting.set(self.waiting.get() + 1);

@@ -3,6 +3,8 @@
 //! The runner is where the GIL is: on the Python thread, or, in the harness, on the thread of the simulation. It keeps what
 //! belongs to requests between their halves. No lock is held while Python code runs.
 
+mod batches;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +15,6 @@ use kiln_xlators::fop::Fop;
 use kiln_xlators::fop::any::{AnyReply, AnyRequest};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PySequence};
 
 use super::instance::{Handler, Instance, count, lock};
 use super::port::PortId;
@@ -21,6 +22,7 @@ use super::progress::Progress;
 use super::task::{Answer, Kept, News, Origin, Step, Task, Ticket, Verdict};
 use crate::context::Context;
 use crate::types::convert::{self, Raised, Value};
+use batches::Group;
 
 /// Where answers go.
 pub(crate) type Outbox<'a> = dyn FnMut(PortId, Answer) + 'a;
@@ -48,24 +50,6 @@ enum Waits {
     Generator(Py<PyAny>),
     /// For somebody to finish it, in its fop half (`first`) or in its reply half.
     Finish { place: Place, first: bool },
-}
-
-/// One request for a batch handler.
-struct Member {
-    place: Place,
-    ctx: Py<Context>,
-    object: Py<PyAny>,
-    request: Option<Arc<AnyRequest>>,
-    /// In reply halves.
-    reply: Option<Py<PyAny>>,
-}
-
-/// The requests for one batch handler.
-struct Group {
-    instance: Arc<Instance>,
-    fop: Fop,
-    replies: bool,
-    members: Vec<Member>,
 }
 
 /// See the [module](self).
@@ -131,7 +115,12 @@ impl Runner {
                     }
                 }
                 Task::Tell { instance, news } => self.tell(py, &instance, news),
-                Task::Drop(kept) => self.forget(Some(kept)),
+                Task::Drop(kept) => {
+                    // Each ask is answered once: one that was put off and is given up now is answered to nobody.
+                    if let Some(Place { port, ticket }) = self.forget(Some(kept)) {
+                        outbox(port, Answer { ticket, verdict: Verdict::Broken });
+                    }
+                }
             }
         }
         for group in groups {
@@ -180,7 +169,8 @@ impl Runner {
                 self.reply_half(py, groups, instance, place, ctx, request, reply)
             }
             Step::Reply { kept, reply } => {
-                let Memory { ctx, request, what, .. } = lock(&self.memories).remove(&kept)?;
+                let Some(memory) = lock(&self.memories).remove(&kept) else { return Some(Verdict::Broken) };
+                let Memory { ctx, request, what, .. } = memory;
                 ctx.get().running();
                 let ctx = ctx.into_bound(py);
                 match what {
@@ -299,13 +289,10 @@ impl Runner {
             }
             Value::Later => {
                 let kept = self.keep(instance, ctx, request, Waits::Finish { place, first });
-                match ctx.get().later(kept) {
-                    Some(verdict) => {
-                        lock(&self.memories).remove(&kept);
-                        verdict
-                    }
-                    None => Verdict::Later(kept),
-                }
+                let Some(verdict) = ctx.get().later(kept) else { return Verdict::Later(kept) };
+                // Somebody was faster than the handler's return.
+                let memory = lock(&self.memories).remove(&kept);
+                memory.map_or(Verdict::Broken, |memory| self.finished(memory, verdict))
             }
             Value::Pass | Value::Wind(_) => Verdict::Pass(None),
         }
@@ -438,142 +425,6 @@ impl Runner {
         }
     }
 
-    /// Puts a request with the others for the same batch handler.
-    #[allow(clippy::too_many_arguments, reason = "one request, in parts")]
-    fn gather<'py>(
-        self: &Arc<Self>,
-        py: Python<'py>,
-        groups: &mut Vec<Group>,
-        instance: Arc<Instance>,
-        place: Place,
-        ctx: Bound<'py, Context>,
-        fop: Fop,
-        request: Option<Arc<AnyRequest>>,
-        reply: Option<Bound<'py, PyAny>>,
-    ) -> Option<Verdict> {
-        let replies = reply.is_some();
-        let object = match &request {
-            Some(request) => {
-                let ctx = Some(ctx.clone().into_any().unbind());
-                convert::request_object(py, Arc::clone(request), ctx)
-            }
-            None => Err(PyRuntimeError::new_err("the request of a batch was not kept")),
-        };
-        let object = match object {
-            Ok(object) => object.unbind(),
-            Err(error) => return Some(self.fault(py, &instance, fop, error)),
-        };
-        let request = request.filter(|_| !replies && instance.halves(fop).reply.is_batch());
-        let member = Member { place, ctx: ctx.unbind(), object, request, reply: reply.map(Bound::unbind) };
-        let same = |group: &&mut Group| {
-            group.fop == fop && group.replies == replies && Arc::ptr_eq(&group.instance, &instance)
-        };
-        match groups.iter_mut().find(same) {
-            Some(group) => group.members.push(member),
-            None => groups.push(Group { instance, fop, replies, members: vec![member] }),
-        }
-        None
-    }
-
-    /// Calls a batch handler, once or, when there are too many requests, several times.
-    fn run_group(self: &Arc<Self>, py: Python<'_>, group: Group, outbox: &mut Outbox<'_>) {
-        let Group { instance, fop, replies, members } = group;
-        let most = instance.batch.load(Ordering::Relaxed).max(1);
-        let mut members = members.into_iter();
-        loop {
-            let batch: Vec<Member> = members.by_ref().take(most).collect();
-            if batch.is_empty() {
-                return;
-            }
-            self.run_batch(py, &instance, fop, replies, batch, outbox);
-        }
-    }
-
-    fn run_batch(
-        self: &Arc<Self>,
-        py: Python<'_>,
-        instance: &Arc<Instance>,
-        fop: Fop,
-        replies: bool,
-        batch: Vec<Member>,
-        outbox: &mut Outbox<'_>,
-    ) {
-        let halves = instance.halves(fop);
-        let (counter, handler) = if replies {
-            (&instance.counts.replies, &halves.reply)
-        } else {
-            (&instance.counts.calls, &halves.fop)
-        };
-        counter.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        count(&instance.counts.batches);
-        let outcomes = self.call_batch(py, instance, fop, handler, &batch);
-        let outcomes = match outcomes {
-            Ok(outcomes) => outcomes,
-            Err(error) => {
-                // One verdict for all: they were handled together.
-                let verdict = self.fault(py, instance, fop, error);
-                for Member { place: Place { port, ticket }, ctx, .. } in batch {
-                    ctx.get().over();
-                    let verdict = match &verdict {
-                        Verdict::Fail(error) => Verdict::Fail(error.clone()),
-                        _ => Verdict::Broken,
-                    };
-                    outbox(port, Answer { ticket, verdict });
-                }
-                return;
-            }
-        };
-        for (index, Member { place, ctx, object, request, .. }) in batch.into_iter().enumerate() {
-            // The handler may have let go of it: then the engine can have its arguments back.
-            drop(object);
-            let value = match &outcomes {
-                None => Ok(Value::Pass),
-                Some(outcomes) => outcomes.get_item(index).and_then(|outcome| convert::outcome(&outcome)),
-            };
-            let ctx = ctx.into_bound(py);
-            let verdict = match value {
-                Ok(value) if replies => self.after_reply(py, instance, place, &ctx, value),
-                Ok(value) => self.after_fop(py, instance, place, &ctx, value, request),
-                Err(error) => self.fault(py, instance, fop, error),
-            };
-            outbox(place.port, Answer { ticket: place.ticket, verdict });
-        }
-    }
-
-    /// The outcomes of a batch, one for each request; `None` when all pass.
-    fn call_batch<'py>(
-        &self,
-        py: Python<'py>,
-        instance: &Arc<Instance>,
-        fop: Fop,
-        handler: &Handler,
-        batch: &[Member],
-    ) -> PyResult<Option<Bound<'py, PySequence>>> {
-        let Handler::Batch(handler) = handler else { return Ok(None) };
-        let requests = PyList::new(py, batch.iter().map(|member| &member.object))?;
-        let result = {
-            let _running = self.progress.enter(py, instance, fop);
-            if batch.iter().any(|member| member.reply.is_some()) {
-                let replies = PyList::new(py, batch.iter().map(|member| &member.reply))?;
-                handler.bind(py).call1((requests, replies))?
-            } else {
-                handler.bind(py).call1((requests,))?
-            }
-        };
-        if result.is_none() {
-            return Ok(None);
-        }
-        let outcomes = result.cast_into::<PySequence>().map_err(|error| {
-            PyTypeError::new_err(format!("a batch handler returns a sequence of outcomes or None: {error}"))
-        })?;
-        let (came, wanted) = (outcomes.len()?, batch.len());
-        if came != wanted {
-            let fault = format!("a batch handler returned {came} outcomes for {wanted} requests");
-            return Err(PyTypeError::new_err(fault));
-        }
-        Ok(Some(outcomes))
-    }
-
     fn keep(
         &self,
         instance: &Arc<Instance>,
@@ -581,17 +432,22 @@ impl Runner {
         request: Option<Arc<AnyRequest>>,
         what: Waits,
     ) -> Kept {
+        self.remember(Memory { instance: Arc::clone(instance), ctx: ctx.clone().unbind(), request, what })
+    }
+
+    fn remember(&self, memory: Memory) -> Kept {
         let kept = Kept(self.next_kept.fetch_add(1, Ordering::Relaxed));
-        let memory = Memory { instance: Arc::clone(instance), ctx: ctx.clone().unbind(), request, what };
         lock(&self.memories).insert(kept, memory);
         kept
     }
 
-    /// What was kept of a request that is over goes.
-    pub(crate) fn forget(&self, kept: Option<Kept>) {
-        let memory = kept.and_then(|kept| lock(&self.memories).remove(&kept));
-        if let Some(memory) = memory {
-            memory.ctx.get().over();
+    /// What was kept of a request that is over goes. Where its answer was to go, if it was put off.
+    fn forget(&self, kept: Option<Kept>) -> Option<Place> {
+        let memory = lock(&self.memories).remove(&kept?)?;
+        memory.ctx.get().over();
+        match memory.what {
+            Waits::Finish { place, .. } => Some(place),
+            Waits::Reply | Waits::Generator(_) => None,
         }
     }
 
@@ -619,31 +475,30 @@ impl Runner {
 
     /// For `Context.finish`: the answer of a request that was put off.
     pub(crate) fn finish(&self, kept: Kept, verdict: Verdict) {
-        let Some(Memory { instance, ctx, request, what: Waits::Finish { place, first }, .. }) =
-            lock(&self.memories).remove(&kept)
-        else {
-            return;
-        };
-        // A reply half that is still to come wants the context again.
-        let halves = instance.halves(ctx.get().of());
-        let verdict = match verdict {
-            Verdict::Pass(None) | Verdict::Wind(_, None) if first && halves.reply.is_some() => {
-                let again = Kept(self.next_kept.fetch_add(1, Ordering::Relaxed));
-                let request = match &verdict {
-                    Verdict::Wind(request, _) if halves.reply.is_batch() => Some(Arc::clone(request)),
-                    _ => request,
-                };
-                let memory = Memory { instance, ctx, request, what: Waits::Reply };
-                lock(&self.memories).insert(again, memory);
-                match verdict {
-                    Verdict::Wind(request, _) => Verdict::Wind(request, Some(again)),
-                    _ => Verdict::Pass(Some(again)),
-                }
-            }
-            verdict => verdict,
-        };
-        lock(&self.late).push((place.port, Answer { ticket: place.ticket, verdict }));
+        let Some(memory) = lock(&self.memories).remove(&kept) else { return };
+        let Waits::Finish { place: Place { port, ticket }, .. } = memory.what else { return };
+        let verdict = self.finished(memory, verdict);
+        lock(&self.late).push((port, Answer { ticket, verdict }));
         (self.call)();
+    }
+
+    /// What becomes of a request that was put off: a reply half that is still to come wants its context again.
+    fn finished(&self, memory: Memory, verdict: Verdict) -> Verdict {
+        let Memory { instance, ctx, request, what } = memory;
+        let reply = &instance.halves(ctx.get().of()).reply;
+        let goes_on = matches!(verdict, Verdict::Pass(None) | Verdict::Wind(_, None));
+        if !goes_on || !reply.is_some() || !matches!(what, Waits::Finish { first: true, .. }) {
+            return verdict;
+        }
+        let request = match &verdict {
+            Verdict::Wind(request, _) if reply.is_batch() => Some(Arc::clone(request)),
+            _ => request,
+        };
+        let again = self.remember(Memory { instance, ctx, request, what: Waits::Reply });
+        match verdict {
+            Verdict::Wind(request, _) => Verdict::Wind(request, Some(again)),
+            _ => Verdict::Pass(Some(again)),
+        }
     }
 
     fn tell(&self, py: Python<'_>, instance: &Arc<Instance>, news: News) {
