@@ -1,6 +1,6 @@
 //! `kiln.Context`: what a handler knows of the request besides its arguments.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use kiln_xlators::call::Caller;
 use kiln_xlators::fop::Fop;
@@ -8,6 +8,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
+use crate::glupy::instance::lock;
 use crate::glupy::runner::Runner;
 use crate::glupy::task::{Kept, Origin, Verdict};
 use crate::types;
@@ -37,10 +38,6 @@ pub struct Context {
     stage: Mutex<Stage>,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Context {
     pub(crate) fn new(id: u64, fop: Fop, origin: Origin, runner: Arc<Runner>) -> Self {
         let Origin { caller, unique } = origin;
@@ -54,12 +51,12 @@ impl Context {
 
     /// A handler of the request begins to run.
     pub(crate) fn running(&self) {
-        *locked(&self.stage) = Stage::Running;
+        *lock(&self.stage) = Stage::Running;
     }
 
     /// The handler wants to answer later, under this number. When somebody was faster, here is the answer.
     pub(crate) fn later(&self, kept: Kept) -> Option<Verdict> {
-        let mut stage = locked(&self.stage);
+        let mut stage = lock(&self.stage);
         match std::mem::replace(&mut *stage, Stage::Later(kept)) {
             Stage::Finished(verdict) => {
                 *stage = Stage::Over;
@@ -71,7 +68,7 @@ impl Context {
 
     /// The request is over, or waits for something else than `finish`. Whether somebody had finished it, in vain.
     pub(crate) fn over(&self) -> bool {
-        matches!(std::mem::replace(&mut *locked(&self.stage), Stage::Over), Stage::Finished(_))
+        matches!(std::mem::replace(&mut *lock(&self.stage), Stage::Over), Stage::Finished(_))
     }
 }
 
@@ -104,20 +101,20 @@ impl Context {
     /// Whatever the translator wants to keep with the request; it goes with it.
     #[getter]
     fn get_local(&self, py: Python<'_>) -> Py<PyAny> {
-        locked(&self.local).as_ref().map_or_else(|| py.None(), |local| local.clone_ref(py))
+        lock(&self.local).as_ref().map_or_else(|| py.None(), |local| local.clone_ref(py))
     }
 
     #[setter]
     fn set_local(&self, value: Py<PyAny>) {
         // What was there is dropped after the lock: its destructor is Python code.
-        let _old = locked(&self.local).replace(value);
+        let _old = lock(&self.local).replace(value);
     }
 
     /// Answers a request whose handler has returned, or is going to return, `LATER`.
     fn finish(slf: &Bound<'_, Self>, outcome: &Bound<'_, PyAny>) -> PyResult<()> {
         let this = slf.get();
         let verdict = this.runner.judge(slf, outcome)?;
-        let mut stage = locked(&this.stage);
+        let mut stage = lock(&this.stage);
         match std::mem::replace(&mut *stage, Stage::Over) {
             Stage::Running => *stage = Stage::Finished(verdict),
             Stage::Later(kept) => {
@@ -151,6 +148,6 @@ impl Context {
     }
 
     fn __clear__(&self) {
-        let _old = locked(&self.local).take();
+        let _old = lock(&self.local).take();
     }
 }

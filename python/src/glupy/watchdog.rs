@@ -90,7 +90,7 @@ fn watch(python: &PythonThread) {
             let instance = progress.instance(seen.running.instance);
             let limit = instance.as_ref().map_or(0, |instance| instance.limit.load(Ordering::Relaxed));
             let limit = Duration::from_nanos(limit);
-            let due = seen.interrupted.map_or(seen.since, |last| last).elapsed() >= limit;
+            let due = seen.interrupted.unwrap_or(seen.since).elapsed() >= limit;
             if let Some(instance) = instance
                 && !limit.is_zero()
                 && due
