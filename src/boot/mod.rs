@@ -278,7 +278,6 @@ impl Running {
         let unmounted = mount.unmount();
         // The mount has waited for its requests already; what is in flight now is the layers' own.
         let clean = cores.stop(drain)?;
-        drop(claim);
         let unmounted = unmounted.map_err(|error| {
             Failure::new(Exit::Mount, "the mount could not be taken down").because(&error)
         })?;
@@ -287,6 +286,8 @@ impl Running {
                 .next("A longer --drain gives them more time; `kiln dump` shows what they wait for."));
         }
         tracing::info!("stopped");
+        // Last, so that whoever sees it let go finds the log whole.
+        drop(claim);
         Ok(())
     }
 }

@@ -142,12 +142,13 @@ impl Running {
         let Self { server, cores, claim, drain, .. } = self;
         let gone = server.stop(drain);
         let clean = cores.stop(drain)?;
-        drop(claim);
         if !clean || !gone {
             return Err(Failure::new(Exit::CutOff, "requests had to be cut off")
                 .next("A longer --drain gives them more time; `kiln dump` shows what they wait for."));
         }
         tracing::info!("stopped");
+        // Last, so that whoever sees it let go finds the log whole.
+        drop(claim);
         Ok(())
     }
 }
