@@ -449,6 +449,10 @@ pub struct EngineArgs {
     /// Microseconds that an idle core looks for work before it sleeps, while requests keep coming
     #[arg(long, value_name = "MICROSECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=10_000))]
     pub spin: u64,
+    /// Let a core that wakes always take its CPU from the program that runs there; otherwise the program may go on while
+    /// requests come several at a time, which is cheaper, unless the core then waits long
+    #[arg(long)]
+    pub preempt: bool,
     /// Seconds that requests in flight get when the brick is stopped
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub drain: u64,

@@ -201,6 +201,7 @@ pub fn engine_config(args: &EngineArgs) -> EngineConfig {
         cores,
         pin: !args.no_pin,
         spin: Duration::from_micros(args.spin),
+        preempt: args.preempt,
         ..EngineConfig::default()
     }
 }

@@ -45,6 +45,9 @@ pub struct EngineConfig {
     /// Longest spin of an idle core before it sleeps, and only while requests follow one another that quickly. 20–50 µs
     /// triples the rate of single requests on a virtual machine; leave it 0 where other threads want the CPU.
     pub spin: Duration,
+    /// Whether a core that wakes always takes its CPU from whoever runs there. Otherwise it lets them go on while requests
+    /// come several at a time and it does not wait long.
+    pub preempt: bool,
     /// Most tasks run in one turn of the loop.
     pub tasks_per_turn: usize,
     /// About the longest time for tasks in one turn of the loop.
@@ -62,6 +65,7 @@ impl Default for EngineConfig {
             registered_buffers: 16 << 20,
             receive_buffers: 4 << 20,
             spin: Duration::ZERO,
+            preempt: false,
             tasks_per_turn: 256,
             turn: Duration::from_micros(100),
         }
@@ -338,8 +342,8 @@ where
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let leave = Leave(seed.shared.clone());
-    let budget =
-        Budget { tasks: seed.config.tasks_per_turn.max(1), turn: seed.config.turn, spin: seed.config.spin };
+    let EngineConfig { tasks_per_turn, turn, spin, preempt, .. } = seed.config;
+    let budget = Budget { tasks: tasks_per_turn.max(1), turn, spin, preempt };
     let inner = match build(seed) {
         Ok(inner) => inner,
         Err(error) => {

@@ -49,13 +49,29 @@ pub fn thread_id() -> u32 {
     rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()
 }
 
-/// Moves a thread of this process behind everything else on the machine (`SCHED_IDLE`), or back; whether that is done. It
-/// is not when the thread could not be moved back (that takes `CAP_SYS_NICE`, which a brick has).
+/// How the scheduler treats a thread (`sched(7)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheduling {
+    /// `SCHED_OTHER`.
+    Normal,
+    /// `SCHED_BATCH`: when it wakes it does not take the CPU from whoever runs there.
+    Patient,
+    /// `SCHED_IDLE`: behind everything else on the machine.
+    Background,
+}
+
+/// Sets how a thread of this process is scheduled; whether that is done. It is not when the thread is gone, or could not be
+/// moved back from [`Scheduling::Background`] (that takes `CAP_SYS_NICE`, which a brick has).
 #[must_use]
-pub fn set_background(tid: u32, background: bool) -> bool {
-    let policy = if background { libc::SCHED_IDLE } else { libc::SCHED_OTHER };
+pub fn set_scheduling(tid: u32, scheduling: Scheduling) -> bool {
+    let policy = match scheduling {
+        Scheduling::Normal => libc::SCHED_OTHER,
+        Scheduling::Patient => libc::SCHED_BATCH,
+        Scheduling::Background => libc::SCHED_IDLE,
+    };
     let Ok(tid) = libc::pid_t::try_from(tid) else { return false };
-    if tid == 0 || !rustix::process::geteuid().is_root() {
+    let may_go_back = scheduling != Scheduling::Background || rustix::process::geteuid().is_root();
+    if tid == 0 || !may_go_back {
         return false;
     }
     let parameters = libc::sched_param { sched_priority: 0 };

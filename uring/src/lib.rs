@@ -8,6 +8,7 @@
 //! | module | subject |
 //! | --- | --- |
 //! | `reactor` | the loop of a core |
+//! | `patience` | whether a core that wakes takes its CPU at once |
 //! | `step`, `task`, `local` | running one task; the slab of tasks and their wakers; which core is here |
 //! | `op`, `driver` | operations under way and who performs them: ring or simulation |
 //! | [`placement`] | the table: inline, ring or helper, and why |
@@ -36,6 +37,7 @@ mod mailbox;
 pub mod net;
 mod oneshot;
 mod op;
+mod patience;
 pub mod placement;
 mod reactor;
 pub mod sim;

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use crate::driver::{Driver, Ring};
 use crate::handle::{Core, Counters, Inner};
+use crate::patience::Patience;
 use crate::step::Ran;
 use crate::time::Instant;
 
@@ -42,6 +43,8 @@ pub(crate) struct Budget {
     pub(crate) turn: Duration,
     /// Longest spin before sleeping.
     pub(crate) spin: Duration,
+    /// Whether a wake always takes the CPU at once.
+    pub(crate) preempt: bool,
 }
 
 /// What was cut off at the end.
@@ -55,6 +58,7 @@ pub(crate) struct CutOff {
 pub(crate) fn run(core: &Rc<Inner>, budget: Budget) -> CutOff {
     let Driver::Ring(ring) = &core.driver else { return CutOff::default() };
     let mut pace = Pace::default();
+    let mut patience = Patience::new(!budget.preempt);
     let mut turn = 0_usize;
     ring.arm_bell();
     while !core.stopping.now.get() {
@@ -81,6 +85,7 @@ pub(crate) fn run(core: &Rc<Inner>, budget: Budget) -> CutOff {
         if work > 0 && !budget.spin.is_zero() && pace.await_more(core, ring, budget.spin) {
             continue;
         }
+        patience.sleeping(core.counters.sleeps.get(), core.counters.polls.get(), || now(core));
         sleep(core, ring, overflow);
     }
     finish(core, ring)

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kiln_uring::host;
+use kiln_uring::host::{self, Scheduling};
 use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
 use pyo3::{Python, ffi};
@@ -77,7 +77,7 @@ fn watch(python: &PythonThread) {
                 probation = Some(Instant::now() + PROBATION);
             }
             if demoted && probation.is_none_or(|end| Instant::now() >= end) {
-                demoted = !host::set_background(python.tid(), false);
+                demoted = !host::set_scheduling(python.tid(), Scheduling::Normal);
             }
             seen = running.map(|running| Seen { running, since: Instant::now(), interrupted: None });
         }
@@ -85,7 +85,7 @@ fn watch(python: &PythonThread) {
             quiet_since = Instant::now();
             let age = seen.since.elapsed();
             if age >= PATIENCE && !demoted {
-                demoted = host::set_background(python.tid(), true);
+                demoted = host::set_scheduling(python.tid(), Scheduling::Background);
             }
             let instance = progress.instance(seen.running.instance);
             let limit = instance.as_ref().map_or(0, |instance| instance.limit.load(Ordering::Relaxed));
