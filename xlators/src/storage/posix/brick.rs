@@ -12,11 +12,12 @@ use kiln_uring::{AtFlags, Errno, File, Sys, SysResult};
 
 use super::handle::{HandlePath, parse_directory_target};
 use super::intents::Intents;
+use super::known_gfids::KnownGfids;
 use super::known_times::{KnownTimes, Look};
 use super::mdata::{self, Role};
 use super::open_counts::OpenCounts;
 use super::options::Settings;
-use super::stripes::Stripes;
+use super::stripes::{Stripes, Watch};
 use crate::call::{CallTimes, Caller};
 use crate::keys;
 use crate::types::{Gfid, Iatt, MdataTimes, Name, Xdata};
@@ -54,6 +55,8 @@ pub struct Brick {
     pub objects: Stripes,
     /// What is known of objects' `trusted.glusterfs.mdata`, and its locks: taken last, and for a few calls only.
     pub times: KnownTimes,
+    /// What is known of inodes' `trusted.gfid`.
+    pub gfids: KnownGfids,
     /// The file system is nothing but the kernel's caches: no call waits for a disk.
     pub in_memory: bool,
     /// The file system makes no files without a name (`O_TMPFILE`).
@@ -135,6 +138,7 @@ impl Brick {
             entries: Stripes::default(),
             objects: Stripes::default(),
             times: KnownTimes::default(),
+            gfids: KnownGfids::default(),
             lacks_tmpfile: AtomicBool::new(false),
             instances: AtomicUsize::new(0),
             opens: OpenCounts::default(),
@@ -339,6 +343,19 @@ impl Brick {
         }
     }
 
+    /// The same for an entry with this `stat`, which may be known. `name` was watched since before the `stat`.
+    ///
+    /// # Errors
+    /// See [`Brick::gfid_of`].
+    pub fn gfid_of_entry(&self, target: XattrTarget<'_>, stat: &Stat, name: &Watch<'_>) -> SysResult<Gfid> {
+        if let Some(gfid) = self.gfids.get(stat) {
+            return Ok(gfid);
+        }
+        let gfid = self.gfid_of(target)?;
+        self.gfids.put(stat, gfid, name);
+        Ok(gfid)
+    }
+
     /// `trusted.glusterfs.mdata` as it is on disk; a damaged one counts as none.
     ///
     /// # Errors
@@ -352,8 +369,15 @@ impl Brick {
         }
     }
 
-    /// The client's times of an object with this `stat`, when `ctime` is on: known, or read.
-    fn times_of(&self, gfid: Gfid, stat: &Stat, target: XattrTarget<'_>) -> SysResult<Option<MdataTimes>> {
+    /// The client's times of an object with this `stat`, when `ctime` is on: known, or read. `same` tells afterwards whether
+    /// the target is still what `stat` was of.
+    fn times_of(
+        &self,
+        gfid: Gfid,
+        stat: &Stat,
+        target: XattrTarget<'_>,
+        same: impl FnOnce() -> bool,
+    ) -> SysResult<Option<MdataTimes>> {
         if !self.ctime() {
             return Ok(None);
         }
@@ -362,12 +386,7 @@ impl Brick {
             Look::Unknown(look) => look,
         };
         let times = self.mdata_of(target)?;
-        // A name may have got another object since the `stat`.
-        let same = match target {
-            XattrTarget::Fd(_) => true,
-            XattrTarget::At(dir, _) => dir == self.dot.fd(),
-        };
-        if same {
+        if same() {
             self.times.learn(gfid, stat, times, look);
         }
         Ok(times)
@@ -389,7 +408,27 @@ impl Brick {
     /// # Errors
     /// Those of `getxattr(2)`.
     pub fn attrs(&self, gfid: Gfid, stat: Stat, target: XattrTarget<'_>) -> SysResult<Attrs> {
-        let mdata = self.times_of(gfid, &stat, target)?;
+        // A name may have got another object since the `stat`; descriptors and handles keep theirs.
+        let same = match target {
+            XattrTarget::Fd(_) => true,
+            XattrTarget::At(dir, _) => dir == self.dot.fd(),
+        };
+        let mdata = self.times_of(gfid, &stat, target, || same)?;
+        Ok(Attrs::new(gfid, stat, mdata))
+    }
+
+    /// The same for an entry whose name was watched since before the `stat`.
+    ///
+    /// # Errors
+    /// Those of `getxattr(2)`.
+    pub fn attrs_of_entry(
+        &self,
+        gfid: Gfid,
+        stat: Stat,
+        target: XattrTarget<'_>,
+        name: &Watch<'_>,
+    ) -> SysResult<Attrs> {
+        let mdata = self.times_of(gfid, &stat, target, || name.is_untouched())?;
         Ok(Attrs::new(gfid, stat, mdata))
     }
 

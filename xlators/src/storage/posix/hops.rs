@@ -148,6 +148,8 @@ fn no_fop_asks_the_kernel_for_more_than_it_needs() {
         assert_eq!(made, "pread 1, stat 1");
         let made = asked(&fs, async || _ = look(&client, "f").await.unwrap()).await;
         assert_eq!(made, "getxattr 1, stat 1, stat_at 1");
+        let made = asked(&fs, async || _ = look(&client, "f").await.unwrap()).await;
+        assert_eq!(made, "stat 1, stat_at 1", "the gfid is known");
         let request = request::Stat { loc: Loc::object(gfid_n(2)), xdata: Xdata::NONE };
         let made = asked(&fs, async || drop(client.stat(request).await.unwrap())).await;
         assert_eq!(made, "stat_at 1");

@@ -6,7 +6,7 @@ use kiln_uring::sys::XattrTarget;
 use kiln_uring::{Class, Errno, File, Warmth};
 
 use super::entry::heal;
-use super::stripes::object_key;
+use super::stripes::{entry_key, object_key};
 use super::xattr::fill::{self, Filled};
 use super::{Attrs, Brick, Object, Posix};
 use crate::call::Call;
@@ -176,11 +176,14 @@ fn lookup_entry(
     xdata: Xdata,
 ) -> FopResult<reply::Lookup> {
     let here = XattrTarget::At(dir.fd(), name.as_c_str());
+    let watch = brick.entries.watch(entry_key(parent, name.as_bytes()));
     let entry = brick.sys.stat_at(dir.fd(), name.as_c_str());
     let postparent = brick.attrs_of_fd(parent, dir)?.iatt;
     let failed = |errno: Errno| FopError::new(errno).with_postparent(postparent);
     let stat = entry.map_err(failed)?;
-    let gfid = match brick.gfid_of(here) {
+    // What is above has another name elsewhere, which is not watched.
+    let read = if name.is_dot_dot() { brick.gfid_of(here) } else { brick.gfid_of_entry(here, &stat, &watch) };
+    let gfid = match read {
         Ok(gfid) => gfid,
         Err(Errno::NODATA) if name.is_dot_dot() => return Err(failed(Errno::NODATA)),
         Err(Errno::NODATA) => match heal::adopt(brick, parent, dir, name, &stat, &xdata) {
@@ -200,7 +203,11 @@ fn lookup_entry(
     } else {
         stat
     };
-    let attrs = brick.attrs(gfid, stat, here).map_err(failed)?;
+    let attrs = match name.is_dot_dot() {
+        true => brick.attrs(gfid, stat, here),
+        false => brick.attrs_of_entry(gfid, stat, here, &watch),
+    }
+    .map_err(failed)?;
     let named = (!name.is_dot_dot()).then_some((parent, name));
     let xdata =
         fill::answer(brick, &Filled { gfid, attrs: &attrs, target: here, warmth, parent: named }, &xdata);

@@ -47,6 +47,7 @@ pub mod handle;
 #[cfg(test)]
 mod hops;
 pub mod intents;
+pub mod known_gfids;
 pub mod known_times;
 mod locked;
 mod lookup;

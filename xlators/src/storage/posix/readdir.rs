@@ -194,9 +194,16 @@ impl Listing {
             return Ok(());
         }
         let here = XattrTarget::At(dir.fd(), &entry.name);
+        let watch = brick.entries.watch(stripes::entry_key(self.gfid, entry.name.as_bytes()));
         let stat = brick.sys.stat_at(dir.fd(), &entry.name)?;
-        let gfid = brick.gfid_of(here)?;
-        let attrs = brick.attrs(gfid, stat, here)?;
+        // `.` and `..` have other names elsewhere, which are not watched.
+        let (gfid, attrs) = if matches!(entry.name.as_bytes(), b"." | b"..") {
+            let gfid = brick.gfid_of(here)?;
+            (gfid, brick.attrs(gfid, stat, here)?)
+        } else {
+            let gfid = brick.gfid_of_entry(here, &stat, &watch)?;
+            (gfid, brick.attrs_of_entry(gfid, stat, here, &watch)?)
+        };
         let name = Name::new(entry.name.as_bytes()).ok();
         let parent = name.as_ref().map(|name| (self.gfid, name));
         let filled = Filled { gfid, attrs: &attrs, target: here, warmth: self.warmth, parent };

@@ -5,6 +5,7 @@
 //! their indices, names before objects, so that two jobs never wait for each other in a circle. On a core they are only
 //! *tried*: when one is taken, the job goes to a helper thread, which may wait.
 
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::types::Gfid;
@@ -16,11 +17,47 @@ const MOST: usize = 4;
 
 /// The mutexes of one kind.
 #[derive(Debug)]
-pub struct Stripes(Box<[Mutex<()>]>);
+pub struct Stripes(Box<[Stripe]>);
+
+#[derive(Debug, Default)]
+struct Stripe {
+    lock: Mutex<()>,
+    /// How often it was taken and let go: odd while it is held.
+    moves: AtomicU64,
+}
 
 /// Held stripes; dropping lets go.
 #[derive(Debug, Default)]
-pub struct Held<'a>(#[allow(dead_code, reason = "held for their drop")] [Option<MutexGuard<'a, ()>>; MOST]);
+pub struct Held<'a>(#[allow(dead_code, reason = "held for their drop")] [Option<One<'a>>; MOST]);
+
+/// One held stripe.
+#[derive(Debug)]
+struct One<'a> {
+    moves: &'a AtomicU64,
+    _guard: MutexGuard<'a, ()>,
+}
+
+impl Drop for One<'_> {
+    fn drop(&mut self) {
+        self.moves.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// Tells whether anybody has held a stripe since.
+#[derive(Debug)]
+pub struct Watch<'a> {
+    moves: &'a AtomicU64,
+    seen: u64,
+}
+
+impl Watch<'_> {
+    /// Nobody held the stripe when the watch began, and nobody has taken it since.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        fence(Ordering::Acquire);
+        self.seen % 2 == 0 && self.moves.load(Ordering::Relaxed) == self.seen
+    }
+}
 
 /// Whether a job may wait for a stripe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +74,7 @@ pub struct Busy;
 
 impl Default for Stripes {
     fn default() -> Self {
-        Self((0..STRIPES).map(|_| Mutex::new(())).collect())
+        Self((0..STRIPES).map(|_| Stripe::default()).collect())
     }
 }
 
@@ -75,15 +112,25 @@ impl Stripes {
         Ok(held)
     }
 
-    fn one(&self, index: usize, wait: Wait) -> Result<MutexGuard<'_, ()>, Busy> {
-        match wait {
-            Wait::Allowed => Ok(self.0[index].lock().unwrap_or_else(PoisonError::into_inner)),
-            Wait::Never => match self.0[index].try_lock() {
-                Ok(guard) => Ok(guard),
-                Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
-                Err(TryLockError::WouldBlock) => Err(Busy),
+    /// Watches the stripe of `key`.
+    #[must_use]
+    pub fn watch(&self, key: u64) -> Watch<'_> {
+        let moves = &self.0[(key % STRIPES as u64) as usize].moves;
+        Watch { moves, seen: moves.load(Ordering::Acquire) }
+    }
+
+    fn one(&self, index: usize, wait: Wait) -> Result<One<'_>, Busy> {
+        let Stripe { lock, moves } = &self.0[index];
+        let guard = match wait {
+            Wait::Allowed => lock.lock().unwrap_or_else(PoisonError::into_inner),
+            Wait::Never => match lock.try_lock() {
+                Ok(guard) => guard,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return Err(Busy),
             },
-        }
+        };
+        moves.fetch_add(1, Ordering::AcqRel);
+        Ok(One { moves, _guard: guard })
     }
 }
 
@@ -111,5 +158,17 @@ mod tests {
         assert!(stripes.try_lock(&[3]).is_some());
         drop(held);
         assert!(stripes.try_lock(&[2, 3]).is_some());
+    }
+
+    #[test]
+    fn a_watch_tells_of_holders() {
+        let stripes = Stripes::default();
+        let before = stripes.watch(1);
+        assert!(before.is_untouched());
+        let held = stripes.try_lock(&[1]).unwrap();
+        let during = stripes.watch(1);
+        assert!(!before.is_untouched() && !during.is_untouched() && stripes.watch(2).is_untouched());
+        drop(held);
+        assert!(!before.is_untouched() && !during.is_untouched() && stripes.watch(1).is_untouched());
     }
 }

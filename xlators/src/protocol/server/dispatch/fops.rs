@@ -67,7 +67,11 @@ fn with_payload<'a, R: Wire<'a>>(
     let len = separate.as_ref().map_or(from.remaining(), |data| data.len());
     match arguments {
         Ok(arguments) if size(&arguments) as usize == len => {
-            let data = separate.unwrap_or_else(|| Buf::from_slice(from.rest()));
+            let data = separate.unwrap_or_else(|| {
+                let mut data = job.ticket.connection.door.core.buffer(len);
+                data.copy_from_slice(from.rest());
+                data
+            });
             then(job, arguments, data);
         }
         _ => job.ticket.refuse(Accept::GarbageArguments),

@@ -117,6 +117,7 @@ fn unlink_held(
     }
     let intent = brick.intents.fill(Operation::Unlink, [gfid, Gfid::NULL], [Some(spot.named()), None]);
     brick.sys.unlink_at(spot.dir.fd(), spot.name.as_c_str(), AtFlags::empty())?;
+    brick.gfids.forget(&stat);
     let lost = LostName { gfid, nlink: stat.nlink, parent: spot.parent, name: &spot.name };
     lost.settle(brick, times);
     drop(intent);
@@ -226,7 +227,9 @@ fn rmdir(
         return Ok((Err(Errno::NOTDIR.into()), gfid));
     }
     let _object = brick.objects.take(&[object_key(gfid)], wait)?;
-    Ok((rmdir_held(brick, spot, gfid, times, with_contents), gfid))
+    let removed = rmdir_held(brick, spot, gfid, times, with_contents);
+    brick.gfids.forget(&stat);
+    Ok((removed, gfid))
 }
 
 fn rmdir_held(

@@ -249,6 +249,7 @@ impl Rename {
     /// What was replaced loses its handle, or waits for its last close. The gfid of a directory is returned.
     fn settle_victim(&self, brick: &Brick, victim: Option<(Gfid, Stat)>) -> Option<Gfid> {
         let (gfid, stat) = victim?;
+        brick.gfids.forget(&stat);
         let (parent, name) = self.new.named();
         if stat.is_dir() {
             brick.remove_dir_handle(gfid, parent, name);
