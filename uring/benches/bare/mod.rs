@@ -1,5 +1,6 @@
-//! The least that a brick can be: a thread with a ring that receives calls, reads from one file, and sends.
+//! The least that a brick can be: a thread that receives calls and sends replies over a ring, and reads from one file.
 //!
+//! It reads with a plain system call: on file systems in memory a ring would hand the read to a thread of its own.
 //! It has no graph, no names, no locks, no checks: every name is the same file. What it costs is the price of the wire and of
 //! the kernel, below which no brick of one thread can get.
 
@@ -27,7 +28,7 @@ use ring::{Memory, Ring, Tag};
 const INBOX: usize = 2 << 20;
 /// Bytes of replies that leave together.
 const OUTBOX: usize = 2 << 20;
-/// Replies that leave together: few enough that the peer begins with the first ones while the next are read.
+/// Fewest replies that leave together while there are as many.
 const TOGETHER: usize = 8;
 /// Bytes of a reply to READ before the data.
 const HEAD: usize = MARK + REPLY_HEADER + fops::READ_RSP;
@@ -40,16 +41,8 @@ enum Asked {
     Other(Vec<u8>),
 }
 
-/// A reply in the outbox.
-struct Segment {
-    at: usize,
-    len: usize,
-    /// Of a READ that is to be filled in: the call's number, and what came.
-    read: Option<(u32, i32)>,
-}
-
-/// The memory of a connection: what comes, and twice what leaves.
-type Buffers = (Memory, [Memory; 2]);
+/// The memory of a connection: what comes, and what leaves.
+type Buffers = (Memory, Memory);
 
 struct Connection {
     fd: OwnedFd,
@@ -58,13 +51,7 @@ struct Connection {
     filled: usize,
     receiving: bool,
     asked: VecDeque<Asked>,
-    /// What is being put together, and what is being sent.
-    outboxes: [Memory; 2],
-    /// Which of them is put together.
-    current: usize,
-    segments: Vec<Segment>,
-    /// Reads under way for it.
-    reading: usize,
+    outbox: Memory,
     sending: bool,
     closing: bool,
 }
@@ -87,7 +74,6 @@ pub fn serve(listener: &TcpListener, file: &File) -> io::Result<()> {
                     server.ring.accept(listener.as_fd())?;
                 }
                 Tag::Receive(index) => server.received(index, result)?,
-                Tag::Read(index, segment) => server.read(index, segment as usize, result)?,
                 Tag::Send(index) => server.sent(index, result)?,
             }
         }
@@ -127,18 +113,15 @@ impl Server<'_> {
         if place == self.connections.len() {
             self.connections.push(None);
         }
-        let new = || (Memory::new(INBOX), [Memory::new(OUTBOX), Memory::new(OUTBOX)]);
-        let (inbox, outboxes) = self.spare.pop().unwrap_or_else(new);
+        let new = || (Memory::new(INBOX), Memory::new(OUTBOX));
+        let (inbox, outbox) = self.spare.pop().unwrap_or_else(new);
         self.connections[place] = Some(Connection {
             fd,
             inbox,
             filled: 0,
             receiving: false,
             asked: VecDeque::new(),
-            outboxes,
-            current: 0,
-            segments: Vec::new(),
-            reading: 0,
+            outbox,
             sending: false,
             closing: false,
         });
@@ -166,15 +149,6 @@ impl Server<'_> {
         self.go_on(index)
     }
 
-    fn read(&mut self, index: u32, segment: usize, result: i32) -> io::Result<()> {
-        let Some(connection) = self.connections[index as usize].as_mut() else { return Ok(()) };
-        connection.reading -= 1;
-        if let Some((_, came)) = connection.segments[segment].read.as_mut() {
-            *came = result;
-        }
-        self.go_on(index)
-    }
-
     fn sent(&mut self, index: u32, result: i32) -> io::Result<()> {
         let Some(connection) = self.connections[index as usize].as_mut() else { return Ok(()) };
         connection.sending = false;
@@ -185,10 +159,12 @@ impl Server<'_> {
     /// Begins whatever a connection can do now.
     fn go_on(&mut self, index: u32) -> io::Result<()> {
         let Some(connection) = self.connections[index as usize].as_mut() else { return Ok(()) };
-        let idle = connection.reading == 0 && !connection.sending && !connection.receiving;
         if connection.closing {
-            if idle && let Some(ended) = self.connections[index as usize].take() {
-                self.spare.push((ended.inbox, ended.outboxes));
+            if !connection.sending
+                && !connection.receiving
+                && let Some(ended) = self.connections[index as usize].take()
+            {
+                self.spare.push((ended.inbox, ended.outbox));
             }
             return Ok(());
         }
@@ -197,83 +173,61 @@ impl Server<'_> {
             self.ring.receive(Tag::Receive(index), connection.fd.as_fd(), &connection.inbox, from, len)?;
             connection.receiving = true;
         }
-        if connection.reading == 0 && !connection.sending && !connection.segments.is_empty() {
-            let len = connection.finish(&self.iatt);
-            let outbox = &connection.outboxes[connection.current];
-            self.ring.send(Tag::Send(index), connection.fd.as_fd(), outbox, len)?;
+        if !connection.sending && !connection.asked.is_empty() {
+            let len = connection.reply(self.file, &self.iatt);
+            self.ring.send(Tag::Send(index), connection.fd.as_fd(), &connection.outbox, len)?;
             connection.sending = true;
-            connection.current ^= 1;
-        }
-        if connection.segments.is_empty() {
-            connection.begin(index, &mut self.ring, self.file)?;
-            if connection.reading == 0 && !connection.segments.is_empty() && !connection.sending {
-                return self.go_on(index);
-            }
         }
         Ok(())
     }
 }
 
 impl Connection {
-    /// Begins with the next replies, in the outbox that is not being sent.
-    fn begin(&mut self, index: u32, ring: &mut Ring, file: &File) -> io::Result<()> {
-        let mut at = 0;
-        while self.segments.len() < TOGETHER {
+    /// Puts the next replies into the outbox. Returns how many bytes there are to send.
+    fn reply(&mut self, file: &File, iatt: &Iatt) -> usize {
+        let (bytes, mut end) = (self.outbox.bytes(), 0);
+        // Half of all, so that the peer begins with them while the others are read.
+        for _ in 0..TOGETHER.max(self.asked.len() / 2) {
             let len = match self.asked.front() {
                 Some(Asked::Read(_, _, len)) => HEAD + len,
                 Some(Asked::Other(bytes)) => bytes.len(),
                 None => break,
             };
-            if at + len > OUTBOX {
+            if end + len > OUTBOX {
                 break;
             }
-            let outbox = &mut self.outboxes[self.current];
-            let read = match self.asked.pop_front() {
+            match self.asked.pop_front() {
                 Some(Asked::Read(xid, offset, wanted)) => {
-                    let tag = Tag::Read(index, self.segments.len() as u32);
-                    ring.read(tag, file.as_fd(), offset, outbox, (at + HEAD, wanted))?;
-                    self.reading += 1;
-                    Some((xid, 0))
+                    end += read(&mut bytes[end..], (xid, offset, wanted), file, iatt);
                 }
-                Some(Asked::Other(bytes)) => {
-                    outbox.bytes()[at..at + len].copy_from_slice(&bytes);
-                    None
+                Some(Asked::Other(reply)) => {
+                    bytes[end..end + len].copy_from_slice(&reply);
+                    end += len;
                 }
                 None => break,
-            };
-            self.segments.push(Segment { at, len, read });
-            at += len;
-        }
-        Ok(())
-    }
-
-    /// Puts the heads before what was read, and everything together. Returns how many bytes there are to send.
-    fn finish(&mut self, iatt: &Iatt) -> usize {
-        let bytes = self.outboxes[self.current].bytes();
-        let mut end = 0;
-        for Segment { at, len, read } in self.segments.drain(..) {
-            let Some((xid, came)) = read else {
-                bytes.copy_within(at..at + len, end);
-                end += len;
-                continue;
-            };
-            let data = usize::try_from(came).unwrap_or(0);
-            if end != at {
-                bytes.copy_within(at + HEAD..at + HEAD + data, end + HEAD);
             }
-            let to = &mut Writer::new(&mut bytes[end..end + HEAD]);
-            to.raw(&Mark::whole(HEAD - MARK + data));
-            put_reply_header(to, xid, Accept::Success);
-            let rsp = if came < 0 {
-                fops::ReadRsp { op_ret: -1, op_errno: -came, ..Default::default() }
-            } else {
-                fops::ReadRsp { op_ret: came, size: data as u32, stat: *iatt, ..Default::default() }
-            };
-            rsp.put(to);
-            end += HEAD + data;
         }
         end
     }
+}
+
+/// Answers a READ: reads behind the place of the head, and writes the head.
+fn read(to: &mut [u8], (xid, offset, wanted): (u32, u64, usize), file: &File, iatt: &Iatt) -> usize {
+    let (head, data) = to.split_at_mut(HEAD);
+    let (rsp, len) = match file.read_at(&mut data[..wanted], offset) {
+        Ok(len) => {
+            (fops::ReadRsp { op_ret: len as i32, size: len as u32, stat: *iatt, ..Default::default() }, len)
+        }
+        Err(error) => {
+            let op_errno = error.raw_os_error().unwrap_or(5);
+            (fops::ReadRsp { op_ret: -1, op_errno, ..Default::default() }, 0)
+        }
+    };
+    let writer = &mut Writer::new(head);
+    writer.raw(&Mark::whole(HEAD - MARK + len));
+    put_reply_header(writer, xid, Accept::Success);
+    rsp.put(writer);
+    HEAD + len
 }
 
 /// What a call is answered with, at once where it is no READ.

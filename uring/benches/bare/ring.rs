@@ -1,4 +1,4 @@
-//! A ring by itself: what a server needs that does nothing but receive, read, and send.
+//! A ring by itself: what a server needs that receives and sends.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
@@ -12,8 +12,6 @@ pub enum Tag {
     Accept,
     /// Bytes came on a connection.
     Receive(u32),
-    /// Bytes of the file, for the segment of a connection's reply.
-    Read(u32, u32),
     /// Bytes left on a connection.
     Send(u32),
 }
@@ -23,8 +21,7 @@ impl Tag {
         match self {
             Self::Accept => 0,
             Self::Receive(connection) => 1 | (connection as u64) << 32,
-            Self::Read(connection, segment) => 2 | (segment as u64) << 8 | (connection as u64) << 32,
-            Self::Send(connection) => 3 | (connection as u64) << 32,
+            Self::Send(connection) => 2 | (connection as u64) << 32,
         }
     }
 
@@ -33,7 +30,6 @@ impl Tag {
         match word & 0xff {
             0 => Self::Accept,
             1 => Self::Receive(connection),
-            2 => Self::Read(connection, (word >> 8) as u32 & 0xff_ffff),
             _ => Self::Send(connection),
         }
     }
@@ -108,19 +104,6 @@ impl Ring {
     ) -> io::Result<()> {
         let (at, len) = to.part(from, len);
         self.push(&opcode::Recv::new(types::Fd(fd.as_raw_fd()), at, len).build(), tag)
-    }
-
-    /// Reads from a file.
-    pub fn read(
-        &mut self,
-        tag: Tag,
-        fd: BorrowedFd<'_>,
-        offset: u64,
-        to: &Memory,
-        (from, len): (usize, usize),
-    ) -> io::Result<()> {
-        let (at, len) = to.part(from, len);
-        self.push(&opcode::Read::new(types::Fd(fd.as_raw_fd()), at, len).offset(offset).build(), tag)
     }
 
     /// Sends bytes, all of them.
