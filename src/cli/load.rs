@@ -10,7 +10,8 @@ use crate::load::{Distribution, Peer, Workload};
 /// What `kiln load --help` ends with.
 const LONG_HELP: &str = "\
 The target is a mounted directory, or a brick, stock or Kiln: HOST:PORT or HOST:PORT/BRICK, or unix:PATH or unix:PATH:BRICK. \
-BRICK is the name that the brick goes by, mostly its directory: 127.0.0.1:49152/srv/brick.
+BRICK is the name that the brick goes by, mostly its directory: 127.0.0.1:49152/srv/brick. For a brick of this machine it \
+can be left out.
 
 Everything happens in a directory of its own in the root of the target, which is removed in the end. Operations are begun when \
 others have ended, --depth at once on each connection; with --rate they are begun at a fixed rate, and their times are counted \

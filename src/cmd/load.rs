@@ -132,13 +132,16 @@ fn config(args: &LoadArgs) -> Outcome<LoadConfig> {
     }
     let target = match &args.target {
         LoadTarget::Mount(dir) => Where::Mount(dir.clone()),
-        LoadTarget::Brick(peer, name) => Where::Brick(Setup {
-            peer: peer.clone(),
-            brick: name.clone(),
-            login: args.user.clone().zip(args.password.clone()),
-            timeout: time(args.timeout),
-            inbox: (depth * (block + REPLY)).clamp(*INBOX.start(), *INBOX.end()),
-        }),
+        LoadTarget::Brick(peer, name) => Where::Brick {
+            setup: Setup {
+                peer: peer.clone(),
+                bricks: Vec::new(),
+                login: args.user.clone().zip(args.password.clone()),
+                timeout: time(args.timeout),
+                inbox: (depth * (block + REPLY)).clamp(*INBOX.start(), *INBOX.end()),
+            },
+            name: name.clone(),
+        },
     };
     let progress = !args.no_progress && std::io::stderr().is_terminal();
     Ok(LoadConfig { target, plan, pid: args.pid, progress })

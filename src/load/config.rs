@@ -13,7 +13,12 @@ use super::workloads::Workload;
 #[derive(Clone, Debug)]
 pub enum Where {
     /// A brick.
-    Brick(Setup),
+    Brick {
+        /// How to connect; which names are tried follows from the next.
+        setup: Setup,
+        /// The brick's name, if somebody said it.
+        name: Option<String>,
+    },
     /// A mounted directory.
     Mount(PathBuf),
 }

@@ -12,6 +12,7 @@ mod crew;
 mod distribution;
 mod kinds;
 mod machine;
+mod names;
 mod pace;
 mod process;
 mod progress;
@@ -58,10 +59,11 @@ const LEAD: Duration = Duration::from_millis(5);
 /// A sentence about what prevented it. Single operations that fail do not.
 pub fn run(config: &LoadConfig, stop: Arc<AtomicBool>) -> Result<Results, String> {
     match &config.target {
-        Where::Brick(setup) => {
-            let setup = setup.clone();
-            let (address, pid) =
-                (setup.peer.to_string(), config.pid.or_else(|| process::listener(&setup.peer)));
+        Where::Brick { setup, name } => {
+            let listener = process::listener(&setup.peer);
+            let (address, pid) = (setup.peer.to_string(), config.pid.or(listener));
+            let bricks = names::candidates(name.as_deref(), listener);
+            let setup = Setup { bricks, ..setup.clone() };
             let name = Arc::new(OnceLock::new());
             let target = BrickTarget { setup, name: Arc::clone(&name) };
             lead(config, target, pid, stop, || {

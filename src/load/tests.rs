@@ -191,9 +191,13 @@ fn listener(serve: impl Fn(std::net::TcpStream) + Send + 'static) -> Peer {
 
 fn on_brick(peer: Peer) -> String {
     let timeout = Duration::from_millis(300);
-    let setup = Setup { peer, brick: None, login: None, timeout, inbox: 1 << 16 };
-    let config =
-        LoadConfig { target: Where::Brick(setup), plan: plan(Workload::Read), pid: None, progress: false };
+    let setup = Setup { peer, bricks: Vec::new(), login: None, timeout, inbox: 1 << 16 };
+    let config = LoadConfig {
+        target: Where::Brick { setup, name: None },
+        plan: plan(Workload::Read),
+        pid: None,
+        progress: false,
+    };
     run(&config, Arc::default()).unwrap_err()
 }
 

@@ -241,7 +241,9 @@ fn errors_say_what_is_wrong() {
     let small = ["--workload", "read", "--file-size", "1M", "--count", "10", "--keep"];
     loaded(&brick, &small);
     fails(&brick, &small, 1, &["--reuse"]);
-    loaded(&brick, &[&small[..], &["--reuse"]].concat());
+    // Whose brick it is can be asked of the process that listens.
+    let unnamed = loaded(&format!("127.0.0.1:{}", server.port), &[&small[..], &["--reuse"]].concat());
+    assert_eq!(unnamed["target"]["brick"], scratch.brick().to_str().unwrap());
 
     // A read-only export refuses to make anything, in its own words.
     drop(server);

@@ -46,8 +46,8 @@ impl std::fmt::Display for Peer {
 pub struct Setup {
     /// To where.
     pub peer: Peer,
-    /// The brick's name; without one those are tried that bricks have when nobody said so.
-    pub brick: Option<String>,
+    /// Names of the brick, which are tried in this order.
+    pub bricks: Vec<String>,
     /// User and password for bricks that want them.
     pub login: Option<(String, String)>,
     /// How long the brick may take to answer anything.

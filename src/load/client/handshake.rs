@@ -20,8 +20,6 @@ use super::connection::Setup;
 const DUMP_ID: u64 = 0xcaed;
 /// Longest reply of a handshake that is believed.
 const LONGEST: usize = 1 << 20;
-/// The name to try when nobody said one.
-const USUAL_NAME: &str = "brick";
 
 /// Binds the connection to a brick, whose name is returned.
 ///
@@ -54,32 +52,21 @@ pub fn bind(stream: &UnixStream, setup: &Setup) -> Result<String, String> {
         return Err(format!("what listens at {} is {what}", setup.peer));
     }
     drop(programs);
-    let names = match &setup.brick {
-        Some(name) if name.starts_with('/') => vec![name.clone()],
-        // Bricks have the names of their directories mostly.
-        Some(name) if name.contains('/') => vec![format!("/{name}"), name.clone()],
-        Some(name) => vec![name.clone(), format!("/{name}")],
-        None => vec![USUAL_NAME.to_owned()],
-    };
     let mut refusal = String::new();
-    for name in names {
-        match talk.set_volume(setup, &name).map_err(said)? {
+    for name in &setup.bricks {
+        match talk.set_volume(setup, name).map_err(said)? {
             Ok(()) => {
                 // The runtime waits as long as it likes.
                 stream.set_read_timeout(None).map_err(said)?;
-                return Ok(name);
+                return Ok(name.clone());
             }
             // What was refused for another reason than its name tells more.
             Err((errno, text)) if refusal.is_empty() || errno != Errno::NOENT => refusal = text,
             Err(_) => {}
         }
     }
-    let name = match &setup.brick {
-        Some(name) => format!("brick {name}"),
-        None => "its brick; a brick has a name, mostly that of its directory: say it as in HOST:PORT/NAME"
-            .to_owned(),
-    };
-    Err(format!("{} refused the connection to {name}: {refusal}", setup.peer))
+    let tried = setup.bricks.join(" or ");
+    Err(format!("{} refused the connection to brick {tried}: {refusal}", setup.peer))
 }
 
 fn strange(setup: &Setup) -> String {

@@ -42,7 +42,7 @@ impl Target for BrickTarget {
     fn connect(&self) -> Result<BrickSession, String> {
         let mut setup = self.setup.clone();
         if let Some(name) = self.name.get() {
-            setup.brick = Some(name.clone());
+            setup.bricks = vec![name.clone()];
         }
         let connection = Connection::open(&setup)?;
         // It is the same for all connections.

@@ -295,7 +295,8 @@ impl<S: Session> Opened<S> {
         for node in set.data.iter().flat_map(|(_, files)| files) {
             this.files.push(session.open(node, OpenHow { direct: plan.direct }).await?);
         }
-        if let Some(names) = &set.names {
+        let lists = plan.workload.needs().listing;
+        if let Some(names) = set.names.as_ref().filter(|_| lists) {
             this.listing = Some(session.open_dir(names).await?);
         }
         Ok(this)

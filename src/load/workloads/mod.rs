@@ -53,6 +53,8 @@ pub struct Needs {
     pub names: bool,
     /// Those looked up before.
     pub nodes: bool,
+    /// That directory, open.
+    pub listing: bool,
     /// A file for each worker to move, or many to remove.
     pub own: bool,
 }
@@ -65,11 +67,12 @@ impl Workload {
 
     /// What it needs.
     pub const fn needs(self) -> Needs {
-        let none = Needs { data: false, names: false, nodes: false, own: false };
+        let none = Needs { data: false, names: false, nodes: false, listing: false, own: false };
         match self {
-            Self::Mixed => Needs { data: true, names: true, nodes: true, ..none },
+            Self::Mixed => Needs { data: true, names: true, nodes: true, listing: true, ..none },
             Self::Read | Self::Write | Self::ReadWrite | Self::FsyncWrite => Needs { data: true, ..none },
-            Self::Lookup | Self::LookupMiss | Self::Readdirp => Needs { names: true, ..none },
+            Self::Lookup | Self::LookupMiss => Needs { names: true, ..none },
+            Self::Readdirp => Needs { names: true, listing: true, ..none },
             Self::Stat | Self::Xattr => Needs { names: true, nodes: true, ..none },
             Self::Unlink | Self::Rename => Needs { own: true, ..none },
             Self::Create | Self::CreateUnlink | Self::SmallFiles => none,
