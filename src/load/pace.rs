@@ -20,6 +20,12 @@ use super::recorder::Recorder;
 
 const SECOND: u64 = 1_000_000_000;
 
+/// How late a timer may be on its own account, in nanoseconds: an idle virtual processor takes some 60 µs to wake up.
+const TIMER_SLACK: u64 = 200_000;
+
+/// Shortest time that the timer is set for, in nanoseconds: at high rates one wake-up lets several begin.
+const SHORTEST_WAIT: u64 = 50_000;
+
 /// The times at which operations are due: those of one thread among several.
 #[derive(Clone, Debug)]
 pub struct Schedule {
@@ -90,10 +96,14 @@ impl Pace {
         if due >= self.end {
             return None;
         }
-        if due > now {
-            self.wait_until(due).await;
+        if due <= now {
+            return Some(due);
         }
-        Some(due)
+        self.wait_until(due).await;
+        // Somebody was free in time. That the timer was a little late is no fault of the target; if it was more, this thread
+        // was kept from running, and nobody knows by whom.
+        let now = self.recorder.now();
+        Some(if now.saturating_sub(due) <= TIMER_SLACK { now } else { due })
     }
 
     fn wait_until(&self, due: u64) -> impl Future<Output = ()> {
@@ -134,7 +144,7 @@ impl Pace {
         let mut expirations = vec![0; 8];
         while !self.over.get() {
             let Some(due) = self.soonest().await else { break };
-            let wait = due.saturating_sub(self.recorder.now()).max(1);
+            let wait = due.saturating_sub(self.recorder.now()).max(SHORTEST_WAIT);
             let spec = Itimerspec {
                 it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
                 it_value: Timespec { tv_sec: (wait / SECOND).cast_signed(), tv_nsec: (wait % SECOND) as _ },
@@ -208,14 +218,15 @@ mod tests {
             let mut meant = Vec::new();
             while let Some(due) = pace.next().await {
                 assert!(recorder.now() >= due);
-                meant.push(due - begin);
+                // A timer that is a little late does not count.
+                meant.push((due - begin) / 1_000_000);
                 if meant.len() == 5 {
                     std::thread::sleep(std::time::Duration::from_millis(20));
                 }
             }
             pace.stop();
             timer.await.unwrap().unwrap();
-            let expected: Vec<u64> = (0..meant.len() as u64).map(|number| number * 1_000_000).collect();
+            let expected: Vec<u64> = (0..meant.len() as u64).collect();
             assert_eq!(meant, expected);
         });
     }
