@@ -41,7 +41,7 @@ Examples:
     after_long_help = LONG_HELP,
 )]
 pub struct LoadArgs {
-    /// HOST:PORT[/BRICK], unix:PATH[:BRICK], or a mounted directory
+    /// `HOST:PORT[/BRICK]`, `unix:PATH[:BRICK]`, or a mounted directory
     #[arg(value_parser = target)]
     pub target: TargetArg,
 
@@ -63,7 +63,7 @@ pub struct LoadArgs {
     /// Begin so many operations per second, whether others have ended or not [default: each when another has ended]
     #[arg(long, value_name = "PER_SECOND", value_parser = rate, help_heading = "Load")]
     pub rate: Option<f64>,
-    /// Which block or name is next: uniform, zipf[:EXPONENT], hot[:PERCENT_OF_SET:PERCENT_OF_USE], sequential
+    /// Which block or name is next: uniform, `zipf[:EXPONENT]`, `hot[:PERCENT_OF_SET:PERCENT_OF_USE]`, sequential
     #[arg(long, value_name = "HOW", default_value = "uniform", help_heading = "Load")]
     pub distribution: Distribution,
     /// The number that decides everything random

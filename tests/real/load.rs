@@ -254,6 +254,37 @@ fn errors_say_what_is_wrong() {
 }
 
 #[test]
+fn bricks_behind_unix_sockets_and_passwords() {
+    let scratch = Scratch::new();
+    let socket = scratch.join("listens");
+    let serve = |command: &mut Command| {
+        command.arg("--brick").arg(scratch.brick()).arg("--listen").arg(&socket);
+    };
+    let server = KilnServer::at(&scratch, free_port(), serve);
+    let small =
+        ["--workload", "read-write", "--verify", "--file-size", "64k", "--count", "100", "--depth", "4"];
+    let json = loaded(&format!("unix:{}", socket.display()), &small);
+    assert_eq!((&json["total"]["count"], &json["brick"]["pid"]), (&100.into(), &server.pid().into()));
+    server.stop();
+
+    let volfile = scratch.join("login.vol");
+    let graph = format!(
+        "volume brick\n type storage/posix\n option directory {}\nend-volume\n\
+         volume server\n type protocol/server\n option auth.login.brick.allow kiln\n \
+         option auth.login.kiln.password secret\n subvolumes brick\nend-volume\n",
+        scratch.brick().display()
+    );
+    std::fs::write(&volfile, graph).unwrap();
+    let server = KilnServer::at(&scratch, free_port(), |command| _ = command.arg("--volfile").arg(&volfile));
+    // Its name is in the volfile.
+    let target = format!("127.0.0.1:{}", server.port);
+    loaded(&target, &[&small[..], &["--user", "kiln", "--password", "secret"]].concat());
+    let (output, _) = load(&target, &[&small[..], &["--user", "kiln", "--password", "guess"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("Authentication failed"), "{}", text(&output));
+}
+
+#[test]
 fn a_brick_that_goes_away_or_hangs_ends_the_load() {
     let scratch = Scratch::new();
     for (how, said) in [("KILL", "127.0.0.1"), ("STOP", "did not answer")] {
