@@ -1,5 +1,9 @@
 //! The command line. Everything that `--help`, the man pages and the shell completions say stands here.
 
+mod load;
+
+pub use load::{LoadArgs, TargetArg as LoadTarget};
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -47,8 +51,8 @@ pub enum Command {
     Dump(DumpArgs),
     /// Check a brick that is not in service, and mend it
     Check(CheckArgs),
-    /// Run a short mixed load on a mounted directory
-    Load(LoadArgs),
+    /// Put a load on a brick or a mounted directory, and measure how it is borne
+    Load(Box<LoadArgs>),
     /// Work on translators written in Python
     Python {
         #[command(subcommand)]
@@ -110,24 +114,6 @@ Examples:
   kiln check /srv/brick
   kiln check --repair /srv/brick
   kiln check --json /srv/brick | jq '.findings[] | select(.kind == \"duplicate\")'";
-
-/// `kiln load`
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Reads, writes, stats, creates, unlinks, renames, lists and syncs in a directory of its own, which it \
-removes at the end. The times are those that the application sees.\n\n\
-Example:\n  kiln load --seconds 30 --threads 8 /mnt"
-)]
-pub struct LoadArgs {
-    /// How long
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
-    pub seconds: f64,
-    /// Threads at once
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    pub threads: usize,
-    /// The mounted directory
-    pub dir: PathBuf,
-}
 
 /// `kiln volfile …`
 #[derive(Debug, Subcommand)]

@@ -19,6 +19,8 @@ mod plan;
 pub mod serve;
 mod signals;
 
+pub use limits::raise as raise_limits;
+
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};

@@ -14,6 +14,7 @@ mod crash;
 mod crowd;
 mod handover;
 mod hostile;
+mod load;
 mod locks;
 mod mount;
 mod operator;

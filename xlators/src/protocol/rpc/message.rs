@@ -84,17 +84,62 @@ pub fn call_record<'a>(
     credential: Option<&Credential<'_>>,
     arguments: &impl Wire<'a>,
 ) -> Vec<u8> {
-    let (flavor, body) =
-        credential.map_or((AUTH_NULL, Vec::new()), |known| (AUTH_GLUSTERFS_V3, known.to_v3()));
-    let len = 7 * 4 + body.as_slice().size() + 8 + arguments.size();
-    let mut out = vec![0; MARK + len];
-    let to = &mut Writer::new(&mut out);
-    to.raw(&Mark::whole(len));
-    [xid, CALL, RPC_VERSION, program, version, procedure, flavor].iter().for_each(|word| word.put(to));
-    body.as_slice().put(to);
-    [AUTH_NULL, 0].iter().for_each(|word| word.put(to));
-    arguments.put(to);
+    let mut out = Vec::new();
+    Calls::new(program, version, credential).append(&mut out, xid, procedure, arguments, 0);
     out
+}
+
+/// What all calls of one caller to one program begin with: most of a call's header is the same for all of them.
+#[derive(Clone, Debug)]
+pub struct Calls {
+    /// Mark and header, with zeros for what differs.
+    head: Vec<u8>,
+}
+
+impl Calls {
+    /// Where the xid is in the head.
+    const XID: usize = MARK;
+    /// Where the procedure is.
+    const PROCEDURE: usize = MARK + 5 * 4;
+
+    /// Calls of `version` of `program`. Without a credential they are anonymous, as a server's callbacks are.
+    #[must_use]
+    pub fn new(program: u32, version: u32, credential: Option<&Credential<'_>>) -> Self {
+        let (flavor, body) =
+            credential.map_or((AUTH_NULL, Vec::new()), |known| (AUTH_GLUSTERFS_V3, known.to_v3()));
+        let mut head = vec![0; MARK + 7 * 4 + body.as_slice().size() + 8];
+        let to = &mut Writer::new(&mut head);
+        to.raw(&[0; MARK]);
+        [0, CALL, RPC_VERSION, program, version, 0, flavor].iter().for_each(|word| word.put(to));
+        body.as_slice().put(to);
+        [AUTH_NULL, 0].iter().for_each(|word| word.put(to));
+        Self { head }
+    }
+
+    /// Appends a call to `out`, as a record of one fragment, and room for `payload` bytes that belong to it, which are zero.
+    /// The payload is the end of `out` then.
+    pub fn append<'a>(
+        &self,
+        out: &mut Vec<u8>,
+        xid: u32,
+        procedure: u32,
+        arguments: &impl Wire<'a>,
+        payload: usize,
+    ) {
+        let at = out.len();
+        let len = self.head.len() - MARK + arguments.size() + payload;
+        out.reserve(MARK + len);
+        out.extend_from_slice(&self.head);
+        for (place, bytes) in [
+            (0, Mark::whole(len)),
+            (Self::XID, xid.to_be_bytes()),
+            (Self::PROCEDURE, procedure.to_be_bytes()),
+        ] {
+            out[at + place..][..4].copy_from_slice(&bytes);
+        }
+        out.resize(at + MARK + len, 0);
+        arguments.put(&mut Writer::new(&mut out[at + self.head.len()..]));
+    }
 }
 
 /// How a call went that was accepted.
@@ -228,6 +273,23 @@ mod tests {
         assert_eq!(whole(&mismatch).unwrap().len(), REPLY_HEADER + 8);
         let denied = denial(4, Denial::BadCredential);
         assert_eq!(Reply::parse(whole(&denied).unwrap()).unwrap().accept, None);
+    }
+
+    #[test]
+    fn calls_follow_each_other_with_room_for_their_payload() {
+        let credential = Credential { pid: 3, owner: &[1; 8], ..Credential::default() };
+        let calls = Calls::new(5, 6, Some(&credential));
+        let mut out = Vec::new();
+        calls.append(&mut out, 1, 13, &7_u64, 5);
+        let first = out.len();
+        out[first - 5..].copy_from_slice(b"hello");
+        calls.append(&mut out, 2, 12, &8_u32, 0);
+        let record = whole(&out).unwrap();
+        assert_eq!(record.len() + MARK, first);
+        assert!(record.ends_with(&[&7_u64.to_be_bytes()[..], b"hello"].concat()));
+        let call = Call::parse(record).unwrap();
+        assert_eq!((call.xid, call.procedure, call.credential), (1, 13, credential));
+        assert_eq!(out[first..], call_record(2, (5, 6, 12), Some(&credential), &8_u32));
     }
 
     #[test]
