@@ -2,7 +2,7 @@
 # What a cache of absent names gains, and what Python costs: the include search of the 2012 talk about glupy.
 #
 #   perf-scripts/lookup-cache.sh [--rounds N] [--way mount|stock]... [--searchers N]... [--late US]...
-#                                [--svg FILE] [--save FILE] [--show FILE]
+#                                [--html FILE] [--save FILE] [--show FILE]
 #
 # 1,000 files lie in 10 directories. A search tries the directories in order until it finds its file; 80 % of the searches
 # are for 10 % of the files. 10,000 searches are one run, shared by the searchers, each a process of its own. Runs without a
@@ -13,22 +13,16 @@
 #   stock   `kiln serve`, and a mount of the stock client, names not kept by its kernel; it has protocol/client alone
 #
 # Without --way both are measured, without --searchers 8 of them and 1, without --late storage as it is and storage whose lookups
-# take 200 µs longer (debug/delay-gen), as those of a disk do that has to read. --save adds the figures to a file, and --show shows
-# those of a file instead of measuring: a run can be taken in pieces.
+# take 200 µs longer (debug/delay-gen), as those of a disk do that has to read. --html makes a page with plots; --save adds the
+# figures to a file, and --show shows those of a file instead of measuring: a run can be taken in pieces.
 #
 # Needs root: it works in namespaces of its own, and mounts.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source-path=SCRIPTDIR
+. "$here/lib/inside.sh"
 
 case " $* " in
-    *" --show "*) exec python3 "$here/lookup-cache.py" "$@" ;;
+    *" --show "*) exec python3 "$lib/lookup_cache.py" "$@" ;;
 esac
-if [ -z "${KILN_LOOKUP_CACHE_INSIDE:-}" ]; then
-    "$here/install.sh" glusterfs-client python3 iproute2 fuse3
-    export PATH="$HOME/.cargo/bin:$PATH"
-    (cd "$here/.." && cargo build --release --quiet --locked --bin kiln)
-    KILN_LOOKUP_CACHE_INSIDE=1 exec unshare --net --mount -- "$0" "$@"
-fi
-ip link set lo up
-export KILN=${KILN:-$(realpath "${CARGO_TARGET_DIR:-$here/../target}/release/kiln")}
-exec python3 "$here/lookup-cache.py" "$@"
+measure lookup_cache "glusterfs-client fuse3" "" -- "$@"

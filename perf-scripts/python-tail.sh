@@ -11,16 +11,10 @@
 # Needs root: it works in namespaces of its own, and mounts.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source-path=SCRIPTDIR
+. "$here/lib/inside.sh"
 
 case " $* " in
-    *" --show "*) exec python3 "$here/python-tail.py" "$@" ;;
+    *" --show "*) exec python3 "$lib/python_tail.py" "$@" ;;
 esac
-if [ -z "${KILN_PYTHON_TAIL_INSIDE:-}" ]; then
-    "$here/install.sh" glusterfs-client python3 iproute2 fuse3
-    export PATH="$HOME/.cargo/bin:$PATH"
-    (cd "$here/.." && cargo build --release --quiet --locked --bin kiln)
-    KILN_PYTHON_TAIL_INSIDE=1 exec unshare --net --mount -- "$0" "$@"
-fi
-ip link set lo up
-export KILN=${KILN:-$(realpath "${CARGO_TARGET_DIR:-$here/../target}/release/kiln")}
-exec python3 "$here/python-tail.py" "$@"
+measure python_tail "glusterfs-client fuse3" "" -- "$@"

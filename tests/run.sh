@@ -12,7 +12,7 @@ if [ "$(id -u)" != 0 ]; then
 fi
 step "installing what is missing"
 perf-scripts/install.sh fuse3 attr acl xxd fio dbench stress-ng e2fsprogs glusterfs-server glusterfs-client python3 \
-    python3-venv python3-dev python3-prometheus-client openssl \
+    python3-venv python3-dev python3-pytest python3-prometheus-client shellcheck openssl \
     qemu-utils qemu-block-extra iproute2
 export PATH="$HOME/.cargo/bin:$PATH"
 [ -e /dev/fuse ] || modprobe fuse || true
@@ -39,5 +39,8 @@ cargo test --workspace --locked -- --test-threads "$threads"
 step "tests of mounts, through /dev/fuse"
 # The whole workspace again: with one package alone, features would differ and all be built anew.
 KILN_TEST_TRANSPORT=device cargo test --workspace --locked --test real -- --test-threads "$threads" mount:: pjdfstest::
+step "the scripts that measure"
+shellcheck -x perf-scripts/*.sh perf-scripts/lib/*.sh
+/usr/bin/python3 -m pytest -q -p no:cacheprovider perf-scripts/tests
 step "the Python package: its wheel, types, and tests"
 tests/python.sh

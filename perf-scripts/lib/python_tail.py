@@ -13,7 +13,9 @@ import random
 import statistics
 import time
 
-from rig import Rig, brick_volfile, cpu_ns, machine, volume
+import machine
+from rig import Rig, cpu_ns
+from volfile import cached_brick, volume
 
 LIMIT = 0.5
 SIZE, BLOCK = 64 << 20, 4096
@@ -84,7 +86,7 @@ def run(rig, mode, seconds):
         options = {"module_name": "slow", "search_path": rig.dir, "time_limit": f"{LIMIT * 1000:.0f}ms"}
         cache = volume("cache", "features/glupy", "posix", **options, **{"option.how": MODES[mode]})
     path = rig.dir / "brick.vol"
-    path.write_text(brick_volfile(rig.data / "brick", cache, True))
+    path.write_text(cached_brick(rig.data / "brick", cache, True))
     with contextlib.ExitStack() as stack:
         pid = stack.enter_context(rig.kiln_serve("--volfile", path))
         reads = stack.enter_context(rig.stock_mount("--direct-io-mode=enable"))
@@ -154,7 +156,7 @@ def main():
     if args.show:
         show(json.loads(args.show.read_text()))
         return
-    saved = {"about": f"{machine()}; {args.seconds} s a run", "runs": {mode: [] for mode in MODES}}
+    saved = {"about": f"{machine.one_line(machine.describe(programs=()))}, tmpfs; {args.seconds} s a run", "runs": {mode: [] for mode in MODES}}
     if args.save and args.save.exists():
         saved = json.loads(args.save.read_text())
     with Rig() as rig:

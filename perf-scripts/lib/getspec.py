@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Answers clients that ask for a volfile: volumes.py ADDRESS PORT DIR serves DIR/volume-NAME as volume NAME."""
+"""Answers clients that ask for a volfile: getspec.py ADDRESS PORT DIR serves DIR/volume-NAME as volume NAME."""
 
 import pathlib
 import socketserver

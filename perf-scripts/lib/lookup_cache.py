@@ -12,10 +12,13 @@ import random
 import statistics
 import time
 
-from rig import Rig, brick_volfile, cpu_ns, machine, volume
+import machine
+import page
+from rig import Rig, cpu_ns
+from volfile import cached_brick, volume
 
 FILES, DIRECTORIES, SEARCHES = 1000, 10, 10_000
-EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / "python" / "examples"
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "python" / "examples"
 
 PYTHON = {"search_path": EXAMPLES, "option.limit": 100_000}
 CACHES = {
@@ -129,7 +132,7 @@ def run(rig, mount, pid, cache, searchers):
 def measure(rig, way, cache, searchers, late):
     """One run with a brick process of its own."""
     path = rig.dir / "brick.vol"
-    path.write_text(brick_volfile(rig.data / "brick", CACHES[cache], way == "stock", late))
+    path.write_text(cached_brick(rig.data / "brick", CACHES[cache], way == "stock", late))
     if way == "mount":
         # Attributes are kept for a second: the permission to search a directory is no lookup.
         timeouts = ("--entry-timeout", "0", "--negative-timeout", "0", "--attr-timeout", "1")
@@ -183,45 +186,22 @@ def bars(summary):
             print(f"  {cache:<14}{bar} {form.format(value)}")
 
 
-COLORS = ("#8a8f98", "#2f7d4f", "#3b6ea5", "#c2702e")
+SIDES = dict(zip(CACHES, ("stock", "kiln", "bare", "raw")))
 
 
-def svg(groups):
-    """The same bars as a picture that needs nothing else."""
-    width, left, bar, gap = 860, 120, 16, 34
-    column = (width - left) // 2
-    parts, y = [], 58
-    text = '<text x="{}" y="{}"{}>{}</text>'.format
-    for about, summary in groups:
-        parts.append(text(10, y, ' font-weight="bold"', about))
-        y += 10
-        for at, figure in enumerate(("lookups/s", "cpu")):
-            form = FIGURES[figure][1]
-            most = max(values[figure][2] for values in summary.values())
-            scale = (column - 110) / most
-            for row, (cache, values) in enumerate(summary.items()):
-                top, x = y + row * (bar + 5), left + at * column
-                value, least, greatest = values[figure]
-                if not at:
-                    parts.append(text(left - 8, top + 12, ' text-anchor="end"', cache))
-                parts.append(
-                    f'<rect x="{x}" y="{top}" width="{value * scale:.1f}" height="{bar}" fill="{COLORS[row]}"/>'
-                    f'<path d="M{x + least * scale:.1f} {top + 8}H{x + greatest * scale:.1f}" stroke="#222"/>'
-                )
-                parts.append(text(f"{x + greatest * scale + 6:.1f}", top + 12, "", form.format(value)))
-        y += len(summary) * (bar + 5) + gap
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {y - gap + 12}" '
-        'font-family="sans-serif" font-size="12">'
-        f'<rect width="100%" height="100%" fill="#fff"/>'
-        + text(left, 24, ' font-weight="bold"', FIGURES["lookups/s"][0])
-        + text(left + column, 24, ' font-weight="bold"', FIGURES["cpu"][0])
-    )
-    return head + "\n" + "\n".join(parts) + "\n</svg>\n"
+def bars_of(about, summary, figure):
+    """The same bars for a page."""
+    return {
+        "label": about,
+        "bars": [
+            {"side": SIDES[cache], "label": cache, "value": value[0], "least": value[1], "most": value[2]}
+            for cache, value in ((cache, values[figure]) for cache, values in summary.items())
+        ],
+    }
 
 
-def show(saved, picture):
-    """All tables and plots."""
+def show(saved, html):
+    """All tables, and the page if it is wanted."""
     print(saved["about"])
     groups = []
     for key, results in saved["groups"].items():
@@ -232,8 +212,33 @@ def show(saved, picture):
         print(f"\n-- {about}; medians of {rounds} rounds, [least..most]")
         groups.append((about, table(results)))
         bars(groups[-1][1])
-    if picture:
-        picture.write_text(svg(groups))
+    if html:
+        html.write_text(page.render([as_results(saved, groups)]))
+
+
+def as_results(saved, groups):
+    """The form of results that pages are made of."""
+    sections = []
+    for figure, unit, factor in (("lookups/s", "per_s", 1), ("cpu", "ns", 1000)):
+        scaled = [(about, {cache: {figure: [part * factor for part in values[figure]]} for cache, values in of.items()}) for about, of in groups]
+        bars_here = [bars_of(about, of, figure) for about, of in scaled]
+        sections.append({"kind": "bars", "title": FIGURES[figure][0].removesuffix(", µs"), "groups": bars_here, "unit": unit, "own_scale": True})
+    for about, of in groups:
+        rows = [
+            [told, *("–" if of[cache][figure] is None else "{} [{}..{}]".format(*map(form.format, of[cache][figure])) for cache in of)]
+            for figure, (told, form) in FIGURES.items()
+        ]
+        sections.append({"kind": "table", "title": about, "head": ["", *of], "rows": rows})
+    return {
+        "script": "lookup-cache",
+        "title": "Caches of absent names",
+        "about": saved["about"],
+        "command": "perf-scripts/lookup-cache.sh",
+        "machine": saved["machine"],
+        "notes": ["A search tries ten directories in order; most lookups are in vain."],
+        "sections": sections,
+        "runs": [{"row": key, "result": results} for key, results in saved["groups"].items()],
+    }
 
 
 def main():
@@ -242,14 +247,16 @@ def main():
     parse.add_argument("--way", choices=WAYS, action="append")
     parse.add_argument("--searchers", type=int, action="append")
     parse.add_argument("--late", type=int, action="append")
-    parse.add_argument("--svg", type=pathlib.Path)
+    parse.add_argument("--html", type=pathlib.Path)
     parse.add_argument("--save", type=pathlib.Path)
     parse.add_argument("--show", type=pathlib.Path)
     args = parse.parse_args()
     if args.show:
-        show(json.loads(args.show.read_text()), args.svg)
+        show(json.loads(args.show.read_text()), args.html)
         return
-    saved = {"about": f"{machine()}; {SEARCHES} searches for {FILES} files in {DIRECTORIES} directories", "groups": {}}
+    here = machine.describe()
+    about = f"{machine.one_line(here)}, tmpfs; {SEARCHES} searches for {FILES} files in {DIRECTORIES} directories"
+    saved = {"about": about, "machine": here, "groups": {}}
     if args.save and args.save.exists():
         saved = json.loads(args.save.read_text())
     with Rig() as rig:
@@ -261,7 +268,7 @@ def main():
                     results[cache].append(measure(rig, way, cache, searchers, late))
     if args.save:
         args.save.write_text(json.dumps(saved))
-    show(saved, args.svg)
+    show(saved, args.html)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,59 @@
+"""The volfiles of bricks and clients that are measured: the same for Kiln and for glusterfsd."""
+
+# From the storage up, what a brick of a volume has between its storage and its clients, as far as both sides have it.
+LAYERS = (
+    ("access-control", "features/access-control"),
+    ("locks", "features/locks"),
+    ("upcall", "features/upcall"),
+    ("io-threads", "performance/io-threads"),
+    ("brick", "debug/io-stats"),
+)
+
+
+def volume(name, kind, below=None, **options):
+    """One layer of a volfile; underscores in names of options stand for dashes."""
+    lines = [f"volume {name}", f"    type {kind}"]
+    lines += [f"    option {key.replace('_', '-')} {value}" for key, value in options.items()]
+    lines += [f"    subvolumes {below}"] if below else []
+    return "\n".join([*lines, "end-volume", ""])
+
+
+def server(below, port=None):
+    """Who serves the layer `below` to everybody on this machine."""
+    place = {"transport.socket.bind-address": "127.0.0.1", "transport.socket.listen-port": port} if port else {}
+    return volume("server", "protocol/server", below, transport_type="tcp", **place, **{f"auth.addr.{below}.allow": "*"})
+
+
+def brick(directory, port, **storage):
+    """A brick as both sides get it; `storage` are options of storage/posix."""
+    text, below = volume("posix", "storage/posix", directory=directory, **storage), "posix"
+    for name, kind in LAYERS:
+        text, below = text + volume(name, kind, below), name
+    return text + server(below, port)
+
+
+def cached_brick(directory, cache, served, late=0):
+    """A brick with `cache` (the text of a volume `cache` on `posix`, or nothing) directly above the storage, whose lookups
+    take `late` microseconds longer."""
+    text, below = volume("disk" if late else "posix", "storage/posix", directory=directory), "posix"
+    if late:
+        delay = {"enable": "lookup", "delay_percentage": "100%", "delay_duration": late}
+        text += volume("posix", "debug/delay-gen", "disk", **delay)
+    if cache:
+        text, below = text + cache, "cache"
+    for name, kind in (("access", "features/access-control"), ("locks", "features/locks"), ("brick", "debug/io-stats")):
+        text, below = text + volume(name, kind, below), name
+    return text + (server(below) if served else "")
+
+
+def client(port, name=None):
+    """A client of a brick, with nothing that caches; with a name, as the volume `name` that libgfapi asks for."""
+    text = volume(
+        "client",
+        "protocol/client",
+        transport_type="tcp",
+        remote_host="127.0.0.1",
+        remote_port=port,
+        remote_subvolume="brick",
+    )
+    return text + (volume(name, "features/utime", "client") if name else "")

@@ -1,0 +1,6 @@
+"""The modules of perf-scripts/lib, as its scripts find them."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
