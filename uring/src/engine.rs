@@ -37,7 +37,8 @@ pub struct EngineConfig {
     pub kernel_workers: u32,
     /// Entries of the submission queue, rounded up to a power of two; the completion queue has four times as many.
     pub ring_entries: u32,
-    /// Bytes of pooled buffers per core, registered with its ring (locked memory); 0 for none.
+    /// Bytes of pooled buffers per core; 0 for none. Registered with its ring, which locks them, when the ring first reads
+    /// or writes a file.
     pub registered_buffers: usize,
     /// Bytes of memory per core that sockets receive into, as a ring of 16 KiB buffers that the kernel picks from (rounded
     /// down to a power of two of them); 0 for none. Not locked.
@@ -385,7 +386,7 @@ fn build(seed: Seed) -> Result<Rc<Inner>, SetupError> {
     }
     driver::check_pool(config.registered_buffers)?;
     let pool = Pool::new(config.registered_buffers);
-    let (ring, opcodes) = driver::create(config.ring_entries, config.kernel_workers, pool.arena())?;
+    let (ring, opcodes) = driver::create(config.ring_entries, config.kernel_workers)?;
     let helpers = Helpers::start(config.helpers_per_core, core, &sys)
         .map_err(|source| SetupError::Thread { core, source })?;
     let provided = Provided::new(&ring, config.receive_buffers).unwrap_or_else(|error| {

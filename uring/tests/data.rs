@@ -81,11 +81,11 @@ fn direct_io_works_with_pooled_and_with_heap_memory() {
         let file = open(core.sys(), &path, flags);
         let data = pattern(64 << 10);
         let mut pooled = core.buffer(64 << 10);
-        assert!(pooled.is_registered());
+        assert!(pooled.is_pooled());
         pooled.copy_from_slice(&data);
         assert_eq!(core.write(&file, pooled, 0, DataMode::Direct).await.0, Ok(64 << 10));
         let mut heap = Buf::heap(64 << 10);
-        assert!(!heap.is_registered());
+        assert!(!heap.is_pooled());
         heap.copy_from_slice(&data);
         assert_eq!(core.write(&file, heap, 64 << 10, DataMode::Direct).await.0, Ok(64 << 10));
         for (buf, offset) in [(core.buffer(64 << 10), 64 << 10), (Buf::heap(64 << 10), 0)] {

@@ -165,11 +165,11 @@ fn buffers_come_home_from_other_threads() {
         // Four times the pool of the test configuration.
         for _ in 0..16 {
             let buf = core.buffer(1 << 20);
-            assert!(buf.is_registered(), "the pool is not exhausted");
+            assert!(buf.is_pooled(), "the pool is not exhausted");
             core.run(Class::Background, Warmth::Cold, move |_| drop(buf)).await;
         }
         let held: Vec<Buf> = (0..5).map(|_| core.buffer(1 << 20)).collect();
-        assert_eq!(held.iter().filter(|buf| buf.is_registered()).count(), 4, "the heap helps out");
+        assert_eq!(held.iter().filter(|buf| buf.is_pooled()).count(), 4, "the heap helps out");
     });
 }
 

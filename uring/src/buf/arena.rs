@@ -2,7 +2,6 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 
@@ -12,7 +11,6 @@ use super::ALIGN;
 pub(crate) struct Arena {
     base: NonNull<u8>,
     size: usize,
-    registered: AtomicBool,
     /// (offset, size) of blocks dropped on other threads. Has room for every page, so it is never full.
     returned: ArrayQueue<(usize, usize)>,
 }
@@ -30,7 +28,7 @@ impl Arena {
         // SAFETY: the size is not zero.
         let base = unsafe { alloc_zeroed(layout) };
         let Some(base) = NonNull::new(base) else { handle_alloc_error(layout) };
-        Some(Self { base, size, registered: AtomicBool::new(false), returned: ArrayQueue::new(size / ALIGN) })
+        Some(Self { base, size, returned: ArrayQueue::new(size / ALIGN) })
     }
 
     /// Bytes in total.
@@ -56,14 +54,6 @@ impl Arena {
     /// Where a block that [`Arena::at`] gave lies.
     pub(crate) fn offset_of(&self, block: NonNull<u8>) -> usize {
         block.addr().get() - self.base.addr().get()
-    }
-
-    pub(crate) fn set_registered(&self) {
-        self.registered.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_registered(&self) -> bool {
-        self.registered.load(Ordering::Relaxed)
     }
 
     /// Leaves a block for the pool to collect.

@@ -1,7 +1,8 @@
 //! Owned, page-aligned memory for file data.
 //!
-//! A [`Buf`] comes from the pool of its core, which is one region registered with the core's ring, or from the heap when the
-//! pool has nothing that fits. It can go to any thread and be dropped there; a block of a pool finds its way home.
+//! A [`Buf`] comes from the pool of its core, one region that is registered with the core's ring when that first moves file
+//! data, or from the heap when the pool has nothing that fits. It can go to any thread and be dropped there; a block of a
+//! pool finds its way home.
 
 mod arena;
 mod pool;
@@ -137,10 +138,10 @@ impl Buf {
         self.len -= n;
     }
 
-    /// Whether the memory belongs to a pool that is registered with its core's ring.
+    /// Whether the memory belongs to the pool of a core.
     #[must_use]
-    pub fn is_registered(&self) -> bool {
-        matches!(&self.home, Home::Pool(arena) if arena.is_registered())
+    pub const fn is_pooled(&self) -> bool {
+        matches!(&self.home, Home::Pool(_))
     }
 
     /// Whether the memory belongs to this arena.
@@ -253,7 +254,7 @@ mod tests {
         let buf = Buf::heap(0);
         assert_eq!((buf.len(), buf.capacity()), (0, 0));
         assert_eq!(&*buf, b"");
-        assert!(!buf.is_registered());
+        assert!(!buf.is_pooled());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The real driver: one io_uring, used by the one thread that made it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
@@ -11,6 +11,7 @@ use io_uring::squeue::Entry128;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{cqueue, opcode, types};
 
+use super::setup::register;
 use super::{Provided, Uring, sqe};
 use crate::buf::{Arena, Buf};
 use crate::handle::Inner;
@@ -43,8 +44,10 @@ pub(crate) struct Ring {
     helpers: RefCell<Option<Helpers>>,
     /// Dropped after the ring, which reads it.
     provided: Option<Provided>,
-    /// The region registered as buffer 0.
+    /// The memory of the pool.
     arena: Option<Arc<Arena>>,
+    /// Whether it is registered, as buffer 0; not known before the first operation that would profit.
+    registered: OnceCell<bool>,
     /// Opcodes that the kernel has, as bits.
     opcodes: u128,
     bell: Option<RawFd>,
@@ -73,6 +76,7 @@ impl Ring {
             helpers: RefCell::new(Some(helpers)),
             provided,
             arena,
+            registered: OnceCell::new(),
             opcodes,
             bell,
             bell_armed: Cell::new(false),
@@ -110,9 +114,27 @@ impl Ring {
         let mut ops = core.ops.borrow_mut();
         let Some(token) = ops.token(key) else { return };
         let Some(request) = ops.request(key) else { return };
-        let entry = sqe::entry(request, self.arena.as_ref()).user_data(token);
+        let fixed = self.is_fixed(request);
+        let entry = sqe::entry(request, fixed).user_data(token);
         drop(ops);
         self.push(entry);
+    }
+
+    /// Whether the request moves file data to or from the pool's memory, and the ring knows that.
+    fn is_fixed(&self, request: &Request) -> bool {
+        let (Request::Read { buf, .. } | Request::Write { buf, .. }) = request else { return false };
+        let Some(arena) = self.arena.as_ref().filter(|arena| buf.belongs_to(arena)) else { return false };
+        *self.registered.get_or_init(|| self.register(arena))
+    }
+
+    fn register(&self, arena: &Arc<Arena>) -> bool {
+        match register(&self.ring.borrow(), arena) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!("reads and writes past the page cache cost more than they need: {error}");
+                false
+            }
+        }
     }
 
     pub(super) fn cancel(&self, core: &Inner, key: usize) {

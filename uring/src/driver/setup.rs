@@ -282,13 +282,9 @@ pub(crate) const fn check_pool(bytes: usize) -> Result<(), SetupError> {
     if bytes > MOST_REGISTERED { Err(SetupError::Refused { step: Step::Buffers }) } else { Ok(()) }
 }
 
-/// Makes a ring for the calling thread, with `arena` as its buffer 0, and with at most `workers` kernel workers for files.
+/// Makes a ring for the calling thread, with at most `workers` kernel workers for files.
 /// Also gives the opcodes that the kernel has, as bits.
-pub(crate) fn create(
-    entries: u32,
-    workers: u32,
-    arena: Option<&Arc<Arena>>,
-) -> Result<(Uring, u128), SetupError> {
+pub(crate) fn create(entries: u32, workers: u32) -> Result<(Uring, u128), SetupError> {
     let explained = |step, wanted| move |error| explain(step, error, Facts::gather(wanted));
     let ring_bytes = entries as usize * (128 + 4 * 16);
     let ring = build(entries.max(1)).map_err(explained(Step::Create, ring_bytes))?;
@@ -302,17 +298,18 @@ pub(crate) fn create(
     ring.submitter().register_probe(&mut probe).map_err(explained(Step::Probe, 0))?;
     check_opcodes(|code| probe.is_supported(code), &release)?;
     let opcodes = (0..128_u8).filter(|&code| probe.is_supported(code)).fold(0, |all, code| all | 1 << code);
-    if let Some(arena) = arena {
-        let whole = libc::iovec { iov_base: arena.base().as_ptr().cast(), iov_len: arena.size() };
-        // SAFETY: the ring's owner keeps the arena at least as long as the ring, and every operation on it holds a Buf that
-        // keeps it too.
-        unsafe { ring.submitter().register_buffers(&[whole]) }
-            .map_err(explained(Step::Buffers, arena.size()))?;
-        arena.set_registered();
-    }
     // Linux 5.15; without it the kernel's own limit holds.
     let _ = ring.submitter().register_iowq_max_workers(&mut [workers, workers]);
     Ok((ring, opcodes))
+}
+
+/// Makes `arena` the ring's buffer 0, which locks all of its memory.
+pub(crate) fn register(ring: &Uring, arena: &Arc<Arena>) -> Result<(), SetupError> {
+    let whole = libc::iovec { iov_base: arena.base().as_ptr().cast(), iov_len: arena.size() };
+    // SAFETY: the ring's owner keeps the arena at least as long as the ring, and every operation on it holds a Buf that
+    // keeps it too.
+    unsafe { ring.submitter().register_buffers(&[whole]) }
+        .map_err(|error| explain(Step::Buffers, error, Facts::gather(arena.size())))
 }
 
 #[cfg(test)]

@@ -2,14 +2,13 @@
 
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
-use std::sync::Arc;
 
 use io_uring::opcode as op;
 use io_uring::squeue::{Entry, Entry128, Flags};
 use io_uring::types::{Fd, FsyncFlags};
 
 use super::provided::GROUP;
-use crate::buf::{Arena, Buf, RECEIVE_SIZE};
+use crate::buf::RECEIVE_SIZE;
 use crate::op::{Request, StatOut};
 
 /// Most bytes that Linux moves in one call.
@@ -49,37 +48,31 @@ fn length(len: usize) -> u32 {
     u32::try_from(len.min(MOST)).expect("MOST fits")
 }
 
-fn fixed(buf: &Buf, arena: Option<&Arc<Arena>>) -> bool {
-    arena.is_some_and(|arena| buf.belongs_to(arena))
-}
-
 /// The entry for a request, see [`plain`].
-pub(super) fn entry(request: &mut Request, arena: Option<&Arc<Arena>>) -> Entry128 {
+pub(super) fn entry(request: &mut Request, fixed: bool) -> Entry128 {
     match request {
         Request::FuseExchange { slot } => slot.entry(),
-        request => plain(request, arena).into(),
+        request => plain(request, fixed).into(),
     }
 }
 
 /// The short entry for a request that needs no more. Its pointers lead to memory that the request owns and that does not move when the request
-/// does: buffers, paths, boxes. `arena` is the region registered with the ring as buffer 0.
-fn plain(request: &mut Request, arena: Option<&Arc<Arena>>) -> Entry {
+/// does: buffers, paths, boxes. `fixed` tells that its buffer lies in the memory registered with the ring as buffer 0.
+fn plain(request: &mut Request, fixed: bool) -> Entry {
     match request {
         Request::Read { file, buf, from, offset } => {
-            let registered = fixed(buf, arena);
             let rest = &mut buf[*from..];
             let (fd, to, len) = (Fd(file.fd()), rest.as_mut_ptr(), length(rest.len()));
-            if registered {
+            if fixed {
                 op::ReadFixed::new(fd, to, len, 0).offset(*offset).build()
             } else {
                 op::Read::new(fd, to, len).offset(*offset).build()
             }
         }
         Request::Write { file, buf, from, offset } => {
-            let registered = fixed(buf, arena);
             let rest = &buf[*from..];
             let (fd, at, len) = (Fd(file.fd()), rest.as_ptr(), length(rest.len()));
-            if registered {
+            if fixed {
                 op::WriteFixed::new(fd, at, len, 0).offset(*offset).build()
             } else {
                 op::Write::new(fd, at, len).offset(*offset).build()

@@ -165,9 +165,6 @@ fn received_buffers_may_outlive_the_stream_and_end_on_other_threads() {
                 send(&mut client, &pattern(i, 100)).await;
                 kept.push(server.recv().await.unwrap());
             }
-            // The pool is registered with the ring, the buffers that the kernel picks from are not.
-            let from_pool: Vec<bool> = kept.iter().map(|buf| buf.is_registered()).collect();
-            assert_eq!(from_pool, [[false; 8].as_slice(), &[true; 4]].concat());
             kept
         });
         assert!(kept.iter().enumerate().all(|(i, buf)| **buf == *pattern(i, 100)), "round {round}");
