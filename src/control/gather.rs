@@ -50,10 +50,12 @@ impl Source {
             .map(|layer| &layer.shared)
             .collect();
         for list in ["/hot/files", "/hot/directories"] {
-            let objects = stats.layers.iter_mut().filter_map(|layer| layer.stats.pointer_mut(list)?.as_array_mut());
+            let objects =
+                stats.layers.iter_mut().filter_map(|layer| layer.stats.pointer_mut(list)?.as_array_mut());
             for object in objects.flatten() {
                 let gfid = object.get("gfid").and_then(Json::as_str).and_then(|text| text.parse().ok());
-                let path = gfid.and_then(|gfid| bricks.iter().find_map(|brick| storage::posix::path_of(brick, gfid)));
+                let path = gfid
+                    .and_then(|gfid| bricks.iter().find_map(|brick| storage::posix::path_of(brick, gfid)));
                 if let Some(path) = path {
                     object["path"] = String::from_utf8_lossy(&path).into();
                 }
@@ -92,13 +94,7 @@ impl Source {
             .filter(|layer| !layer.stats.is_null())
             .collect();
         cores.sort_by_key(|core| core.core);
-        Stats {
-            about: self.about(silent),
-            layers,
-            cores,
-            tables: (self.tables)(),
-            process: process_stats(),
-        }
+        Stats { about: self.about(silent), layers, cores, tables: (self.tables)(), process: process_stats() }
     }
 
     /// The clients of the network.

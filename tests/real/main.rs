@@ -23,3 +23,4 @@ mod restart;
 mod serve;
 mod stress;
 mod tls;
+mod top;

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kiln_uring::{Instant, Sys};
 use kiln_uring::sys::Timespec;
+use kiln_uring::{Instant, Sys};
 
 /// Where a stretch of time began.
 #[derive(Clone, Copy, Debug)]
