@@ -4,7 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ratatui::DefaultTerminal;
@@ -43,6 +44,23 @@ pub fn run(args: &TopArgs, sockets: &[PathBuf]) -> Outcome {
     done.map_err(failed)
 }
 
+/// Reads keys in a thread of its own: when the terminal is gone, what reads from it may never come back, and the signal that
+/// tells so must end the process all the same.
+fn listen() -> io::Result<mpsc::Receiver<io::Result<Event>>> {
+    let (sender, events) = mpsc::channel();
+    let listener = move || {
+        loop {
+            let event = event::read();
+            let failed = event.is_err();
+            if sender.send(event).is_err() || failed {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("kiln-top-keys".into()).spawn(listener)?;
+    Ok(events)
+}
+
 fn watch(
     terminal: &mut DefaultTerminal,
     args: &TopArgs,
@@ -51,6 +69,7 @@ fn watch(
     stopped: &AtomicBool,
 ) -> io::Result<()> {
     let (sender, receiver) = mpsc::channel::<Told>();
+    let events = listen()?;
     let mut app = App::new(sockets, args.orders, pace.get());
     for socket in sockets {
         poll::start(socket.clone(), Arc::clone(pace), sender.clone())?;
@@ -74,18 +93,17 @@ fn watch(
         if std::mem::take(&mut changed) {
             terminal.draw(|frame| draw::draw(frame, &app))?;
         }
-        // Interrupted by a signal, perhaps one that ends this.
-        match event::poll(GLANCE) {
-            Ok(false) => continue,
-            Ok(true) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
+        match events.recv_timeout(GLANCE) {
+            Ok(event) => {
+                if let Event::Key(key) = event? {
+                    app.key(key);
+                    pace.set(app.interval);
+                }
+                changed = true;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(io::ErrorKind::BrokenPipe.into()),
         }
-        if let Event::Key(key) = event::read()? {
-            app.key(key);
-            pace.set(app.interval);
-        }
-        changed = true;
     }
     Ok(())
 }

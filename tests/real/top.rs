@@ -139,6 +139,18 @@ except OSError:
     pass
 status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 assert status == 0, status
+# A window that is closed takes it along.
+pid, tty = pty.fork()
+if pid == 0:
+    os.environ["TERM"] = "xterm"
+    os.execv(sys.argv[1], sys.argv[1:])
+seen = b""
+while b"\x1b[?1049h" not in seen:
+    seen += some()
+os.close(tty)
+while os.waitpid(pid, os.WNOHANG)[0] == 0:
+    assert time.time() < end, "it outlives its terminal"
+    time.sleep(0.05)
 "#;
 
 #[test]
