@@ -11,6 +11,8 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use kiln_uring::net::Address;
 use kiln_xlators::mount::fuse::Transport;
 
+use crate::top::args::TopArgs;
+
 /// A GlusterFS brick for NVMe servers.
 #[derive(Debug, Parser)]
 #[command(
@@ -22,6 +24,7 @@ use kiln_xlators::mount::fuse::Transport;
         kiln mount --brick /srv/brick /mnt          serve a directory on a mount point\n  \
         kiln serve --brick /srv/brick --name vol    serve it to GlusterFS's clients\n  \
         kiln stats                                  what it does: operations, latencies, bytes\n  \
+        kiln top                                    the same, live\n  \
         kiln volfile check brick.vol                find every mistake of a volfile\n\n\
         `kiln COMMAND --help` has more."
 )]
@@ -47,6 +50,8 @@ pub enum Command {
     },
     /// Show what a running brick does: operations, latencies, bytes
     Stats(StatsArgs),
+    /// Watch bricks: operations, latencies, clients, hottest files, cores
+    Top(TopArgs),
     /// Show what a running brick holds: requests in flight, tables, options
     Dump(DumpArgs),
     /// Check a brick that is not in service, and mend it
@@ -596,7 +601,7 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-fn interval(text: &str) -> Result<f64, String> {
+pub fn interval(text: &str) -> Result<f64, String> {
     match seconds(text) {
         Ok(value) if (0.1..=86_400.0).contains(&value) => Ok(value),
         _ => Err("a number of seconds from 0.1 to a day (86400)".into()),

@@ -9,6 +9,7 @@ mod failure;
 mod load;
 mod logging;
 mod metrics;
+mod top;
 mod units;
 
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
             VolfileCommand::Options { translator } => cmd::options::list(translator.as_deref()),
         },
         Command::Stats(args) => cmd::stats::run(&args),
+        Command::Top(args) => cmd::top::run(&args),
         Command::Dump(args) => cmd::dump::run(&args),
         Command::Check(args) => cmd::check::run(&args),
         Command::Load(args) => cmd::load::run(&args),

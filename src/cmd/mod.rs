@@ -11,6 +11,7 @@ pub mod python;
 pub mod serve;
 pub mod stats;
 pub mod table;
+pub mod top;
 pub mod volfile;
 
 use std::io::{self, Write as _};

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use kiln_uring::{Core, Remote};
 use kiln_xlators::graph::{Blueprint, Graph, Layer};
 use kiln_xlators::protocol::server::{self as door, ClientReport};
+use kiln_xlators::storage;
+use kiln_xlators::translator::Shared;
 use serde_json::Value as Json;
 
 use super::protocol::{
     About, CallDump, Clients, CoreDump, CoreStats, Dump, LayerOptions, LayerState, LayerStats, OptionValue,
-    Stats,
+    ProcessStats, Stats,
 };
 use crate::boot::cores;
 
@@ -37,6 +39,31 @@ pub struct Source {
 }
 
 impl Source {
+    /// The same with the paths of hot objects, which takes a few system calls for each.
+    pub fn stats_with_paths(&self) -> Stats {
+        let mut stats = self.stats();
+        let bricks: Vec<&Shared> = self
+            .blueprint
+            .layers()
+            .iter()
+            .filter(|layer| layer.kind.name == storage::posix::TYPE.name)
+            .map(|layer| &layer.shared)
+            .collect();
+        for list in ["/hot/files", "/hot/directories"] {
+            let objects =
+                stats.layers.iter_mut().filter_map(|layer| layer.stats.pointer_mut(list)?.as_array_mut());
+            for object in objects.flatten() {
+                let gfid = object.get("gfid").and_then(Json::as_str).and_then(|text| text.parse().ok());
+                let path = gfid
+                    .and_then(|gfid| bricks.iter().find_map(|brick| storage::posix::path_of(brick, gfid)));
+                if let Some(path) = path {
+                    object["path"] = String::from_utf8_lossy(&path).into();
+                }
+            }
+        }
+        stats
+    }
+
     /// Statistics of all layers, merged over the cores.
     pub fn stats(&self) -> Stats {
         type OfCore = (CoreStats, Vec<Option<Box<dyn Any + Send>>>);
@@ -67,7 +94,7 @@ impl Source {
             .filter(|layer| !layer.stats.is_null())
             .collect();
         cores.sort_by_key(|core| core.core);
-        Stats { about: self.about(silent), layers, cores, tables: (self.tables)() }
+        Stats { about: self.about(silent), layers, cores, tables: (self.tables)(), process: process_stats() }
     }
 
     /// The clients of the network.
@@ -162,6 +189,23 @@ fn stats_of(core: &Core, graph: &Graph) -> CoreStats {
         operations: vitals.operations,
         panics: vitals.panics,
     }
+}
+
+fn process_stats() -> ProcessStats {
+    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let open = std::fs::read_dir("/proc/self/fd").ok();
+    ProcessStats {
+        cpu_s: cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9,
+        resident_bytes: resident(),
+        // One is that of the listing.
+        open_fds: open.map(|open| (open.count() as u64).saturating_sub(1)),
+    }
+}
+
+fn resident() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    pages.checked_mul(u64::try_from(rustix::param::page_size()).ok()?)
 }
 
 fn dump_core(core: &Core, graph: &Graph) -> CoreDump {

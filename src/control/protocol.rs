@@ -76,6 +76,20 @@ pub struct Stats {
     /// Sizes of the front door's tables.
     #[serde(default)]
     pub tables: Json,
+    /// What the process takes.
+    #[serde(default)]
+    pub process: ProcessStats,
+}
+
+/// What the process takes.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct ProcessStats {
+    /// Seconds of CPU of all threads.
+    pub cpu_s: f64,
+    /// Memory, in bytes; absent where it is not told.
+    pub resident_bytes: Option<u64>,
+    /// Open descriptors.
+    pub open_fds: Option<u64>,
 }
 
 /// What one core does.

@@ -77,7 +77,7 @@ fn serve(stream: &UnixStream, source: &Source) {
     // A client that hangs up is no event worth a log line.
     let _ = stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
     let _ = match read_request(stream) {
-        Ok(Ask::Stats) => write_line(stream, &Answer::Ok(source.stats())),
+        Ok(Ask::Stats) => write_line(stream, &Answer::Ok(source.stats_with_paths())),
         Ok(Ask::Clients) => write_line(stream, &Answer::Ok(source.clients())),
         Ok(Ask::Dump) => write_line(stream, &Answer::Ok(source.dump())),
         Err(reason) => write_line(stream, &Answer::<()>::Error(reason)),

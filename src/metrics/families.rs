@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::text::{Family, Kind, Page, float};
-use crate::control::protocol::{CoreStats, LayerStats, Stats};
+use crate::control::protocol::{CoreStats, LayerStats, ProcessStats, Stats};
 
 const fn gauge(name: &'static str, unit: &'static str, help: &'static str) -> Family {
     Family { name, kind: Kind::Gauge, unit, help }
@@ -141,6 +141,8 @@ const PYTHON_REQUESTS: Family = counter(
     "",
     "What became of requests in Python translators: halves handled, requests passed, answered, failed, given up.",
 );
+const PYTHON: &[Figure] =
+    &[figure("/waiting", gauge("kiln_python_waiting", "", "Requests that wait for a Python translator."))];
 const PYTHON_COUNTERS: Family = counter("kiln_python_counter", "", "Counters of Python translators.");
 const PYTHON_HISTOGRAMS: Family = gauge(
     "kiln_python_histogram",
@@ -247,11 +249,12 @@ pub fn page(stats: &Stats) -> String {
     python(&mut page, &of("features/glupy"));
     locks(&mut page, &of("features/locks"));
     figures(&mut page, NL_CACHE, &of("performance/nl-cache"));
-    process(&mut page);
+    process(&mut page, &stats.process);
     page.finish()
 }
 
 fn python(page: &mut Page, layers: &[&LayerStats]) {
+    figures(page, PYTHON, layers);
     for (family, path, label) in
         [(PYTHON_REQUESTS, "/requests", "event"), (PYTHON_COUNTERS, "/counters", "name")]
     {
@@ -376,25 +379,17 @@ fn number(value: &Json) -> Option<String> {
 }
 
 /// By the names that all programs use.
-fn process(page: &mut Page) {
-    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+fn process(page: &mut Page, process: &ProcessStats) {
     page.family(counter("process_cpu_seconds", "seconds", "CPU time of the process."));
-    page.value(&[], float(cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9));
+    page.value(&[], float(process.cpu_s));
     page.family(gauge("process_resident_memory_bytes", "bytes", "Memory of the process."));
-    if let Some(bytes) = resident() {
+    if let Some(bytes) = process.resident_bytes {
         page.value(&[], bytes);
     }
     page.family(gauge("process_open_fds", "", "Descriptors that the process has open."));
-    if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
-        // One is that of the listing.
-        page.value(&[], open.count().saturating_sub(1));
+    if let Some(open) = process.open_fds {
+        page.value(&[], open);
     }
-}
-
-fn resident() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-    pages.checked_mul(u64::try_from(rustix::param::page_size()).ok()?)
 }
 
 #[cfg(test)]
@@ -451,7 +446,7 @@ mod tests {
     #[test]
     fn the_documentation_has_them_all() {
         let documented = include_str!("../../docs/metrics.md");
-        let tables = [SERVER, IO_STATS, POSIX, LOCK_FIGURES, MOUNT];
+        let tables = [SERVER, IO_STATS, POSIX, LOCK_FIGURES, MOUNT, PYTHON];
         let of_tables = tables.iter().flat_map(|table| table.iter()).map(|figure| figure.family);
         let others = [SERVER_CALLS, LOCKS, FOPS, FOP_ERRORS, FOPS_IN_FLIGHT, FOP_LATENCY];
         let families: Vec<Family> =

@@ -24,3 +24,4 @@ mod restart;
 mod serve;
 mod stress;
 mod tls;
+mod top;

@@ -23,7 +23,7 @@ use super::instance::{Instance, count};
 use super::options::{BROKEN, Config, OVERLOADED, Policy, TOO_LATE};
 use super::port::Port;
 use super::task::{Kept, News, Origin, Step, Task, Verdict};
-use super::{runner::Runner, thread, with_python};
+use super::{Snapshot, runner::Runner, thread, with_python};
 
 /// The layer on one core.
 pub(super) struct Layer {
@@ -352,6 +352,6 @@ impl Translator for Layer {
     }
 
     fn stats(&self) -> Option<Box<dyn Any + Send>> {
-        Some(Box::new(self.instance.stats()))
+        Some(Box::new(Snapshot { shared: self.instance.stats(), waiting: self.waiting.get() }))
     }
 }

@@ -154,7 +154,18 @@ fn make(mut context: InstanceContext<'_>) -> Result<Rc<dyn Translator>, String> 
     Ok(Rc::new(Layer::new(context.below(), context.core, instance, config)))
 }
 
-fn merge_stats(mut of_cores: Vec<Box<dyn Any + Send>>) -> Json {
-    // The figures are shared by the cores: each tells the same.
-    of_cores.pop().and_then(|stats| stats.downcast::<Json>().ok()).map_or(Json::Null, |stats| *stats)
+/// What one core hands in.
+pub(crate) struct Snapshot {
+    /// Figures that the cores share: each tells the same.
+    pub shared: Json,
+    /// Requests of this core that wait for Python.
+    pub waiting: usize,
+}
+
+fn merge_stats(of_cores: Vec<Box<dyn Any + Send>>) -> Json {
+    let parts: Vec<Box<Snapshot>> = of_cores.into_iter().filter_map(|part| part.downcast().ok()).collect();
+    let waiting: usize = parts.iter().map(|part| part.waiting).sum();
+    let Some(mut stats) = parts.into_iter().next().map(|part| part.shared) else { return Json::Null };
+    stats["waiting"] = waiting.into();
+    stats
 }

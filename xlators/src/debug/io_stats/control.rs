@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kiln_uring::Sys;
 use kiln_uring::sys::Timespec;
+use kiln_uring::{Instant, Sys};
 
 /// Where a stretch of time began.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +100,11 @@ impl Control {
 
     fn now(&self) -> Start {
         Start { at: self.sys.realtime(), monotonic: self.sys.monotonic() }
+    }
+
+    /// The monotonic clock.
+    pub(super) fn clock(&self) -> Instant {
+        Instant::from_nanos(self.sys.monotonic())
     }
 
     pub(super) fn epoch(&self) -> u64 {

@@ -3,13 +3,15 @@
 //! Each core counts for itself, without locks: hits and errors of every fop, a histogram of its latencies, bytes moved and
 //! the sizes of the requests that moved them, calls in flight, and lists of the most used and the fastest objects. A report
 //! merges the cores; its cumulative part counts from the start, its interval part from the last
-//! [`Control::close_interval`], which is how `gluster volume profile` reads them.
+//! [`Control::close_interval`], which is how `gluster volume profile` reads them. What is used most at present, for `kiln top`, is
+//! estimated from a sample ([`hot`]).
 //!
 //! With `count-fop-hits` and `latency-measurement` off (GlusterFS's default) only bytes, request sizes and open files are
 //! counted, and all other fops go straight on.
 
 mod control;
 mod fd_stats;
+mod hot;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -25,6 +27,7 @@ use kiln_uring::{Core, Errno, Instant};
 
 pub use self::control::Control;
 use self::fd_stats::FdStats;
+use self::hot::{Deed, Gate, Hot};
 use self::report::{Snapshot, TopList, Tops};
 use self::window::Window;
 use crate::call::Call;
@@ -35,7 +38,7 @@ use crate::options::{OptionKind, OptionSpec, Options};
 use crate::translator::{
     Children, Fops, InstanceContext, PrepareContext, Shared, Translator, TranslatorType, Wound,
 };
-use crate::types::Gfid;
+use crate::types::{Gfid, IaType, Iatt};
 
 /// `debug/io-stats`.
 pub static TYPE: TranslatorType = TranslatorType {
@@ -53,7 +56,7 @@ const LEVELS: OptionKind =
     OptionKind::Enum(&["DEBUG", "WARNING", "ERROR", "INFO", "CRITICAL", "NONE", "TRACE"]);
 const LOGGING: &str = "the command line decides how the process logs";
 const DUMPS: &str = "statistics are read with `kiln stats`, which needs no dump files";
-const SAMPLES: &str = "every fop is counted, none is sampled";
+const SAMPLES: &str = "samples are counted at once, none is kept";
 const THREADS: &str = "fops run on the cores, not on a pool of threads";
 
 const OPTIONS: &[OptionSpec] = &[
@@ -81,8 +84,12 @@ const OPTIONS: &[OptionSpec] = &[
         "Format of the dumps.",
     )
     .ignored(DUMPS),
-    OptionSpec::new("ios-sample-interval", OptionKind::Int(0, 65_535), "0", "Sample every so many fops.")
-        .ignored(SAMPLES),
+    OptionSpec::new(
+        "ios-sample-interval",
+        OptionKind::Int(0, 65_535),
+        "0",
+        "One of how many fops is looked at for the hottest files; 0 is as many as cost next to nothing.",
+    ),
     OptionSpec::new(
         "ios-sample-buf-size",
         OptionKind::Int(1024, 1_048_576),
@@ -133,6 +140,7 @@ struct Settings {
     hits: bool,
     latency: bool,
     descriptors: bool,
+    sample: u32,
     unique_id: String,
     volume_id: String,
 }
@@ -144,6 +152,7 @@ impl Settings {
             hits: options.bool("count-fop-hits"),
             latency: options.bool("latency-measurement"),
             descriptors: options.bool("dump-fd-stats"),
+            sample: u32::try_from(options.int("ios-sample-interval")).unwrap_or(0),
             unique_id: text("unique-id"),
             volume_id: text("volume-id"),
         }
@@ -175,6 +184,8 @@ pub struct IoStats {
     latency: Cell<bool>,
     descriptors: Cell<bool>,
     counters: RefCell<Counters>,
+    gate: Gate,
+    hot: RefCell<Hot>,
     in_flight: [Cell<u32>; Fop::COUNT],
 }
 
@@ -188,6 +199,7 @@ fn instance(mut context: InstanceContext<'_>) -> Result<Rc<dyn Translator>, Stri
         top_clears: periods.top_clears,
         ..Counters::default()
     };
+    let now = context.core.now();
     let layer = IoStats {
         core: context.core.clone(),
         layer: context.layer,
@@ -197,11 +209,43 @@ fn instance(mut context: InstanceContext<'_>) -> Result<Rc<dyn Translator>, Stri
         latency: Cell::default(),
         descriptors: Cell::default(),
         counters: RefCell::new(counters),
+        gate: Gate::new(now, context.core.random_u64()),
+        hot: RefCell::new(Hot::new(now)),
         in_flight: std::array::from_fn(|_| Cell::default()),
         next: context.below(),
     };
     layer.reconfigure(context.options)?;
     Ok(Rc::new(layer))
+}
+
+/// A fop that was chosen to stand for many.
+#[derive(Clone, Copy)]
+struct Sample {
+    now: Instant,
+    /// For how many.
+    weight: u32,
+}
+
+impl Sample {
+    #[cold]
+    fn file(self, stats: &IoStats, gfid: Gfid, deed: Deed, bytes: u64) {
+        stats.hot.borrow_mut().files.count(self.now, gfid, deed, self.weight, bytes);
+    }
+
+    #[cold]
+    fn directory(self, stats: &IoStats, gfid: Gfid, deed: Deed) {
+        stats.hot.borrow_mut().directories.count(self.now, gfid, deed, self.weight, 0);
+    }
+
+    /// For what shows only in the reply what it is.
+    #[cold]
+    fn found(self, stats: &IoStats, iatt: &Iatt, deed: Deed) {
+        if iatt.kind == IaType::Directory {
+            self.directory(stats, iatt.gfid, deed);
+        } else {
+            self.file(stats, iatt.gfid, deed, 0);
+        }
+    }
 }
 
 /// What a successful fop did, as far as it is counted.
@@ -247,6 +291,19 @@ impl IoStats {
     /// Whether this fop is looked at.
     fn watches(&self, fop: Fop) -> bool {
         ALWAYS.contains(fop) || self.hits.get() || self.latency.get()
+    }
+
+    /// The sample that this fop is, if it is one.
+    #[inline]
+    fn sample(&self) -> Option<Sample> {
+        if self.gate.opens() { self.draw() } else { None }
+    }
+
+    #[cold]
+    fn draw(&self) -> Option<Sample> {
+        let now = self.core.now();
+        let weight = self.gate.weight(now);
+        self.hits.get().then_some(Sample { now, weight })
     }
 
     fn count(&self, fop: Fop, nanos: Option<u64>, outcome: Result<Effect, Errno>, fd: Option<&FdRef>) {
@@ -421,6 +478,68 @@ macro_rules! effect {
     };
 }
 
+/// What the request of a sampled fop tells of hot objects.
+macro_rules! asked {
+    (Readv $sample:ident $stats:ident $req:ident) => {
+        $sample.file($stats, $req.fd.gfid(), Deed::Read, u64::from($req.size))
+    };
+    (Writev $sample:ident $stats:ident $req:ident) => {
+        $sample.file($stats, $req.fd.gfid(), Deed::Write, $req.data.len() as u64)
+    };
+    (Open $sample:ident $stats:ident $req:ident) => {
+        $sample.file($stats, $req.fd.gfid(), Deed::Open, 0)
+    };
+    (Opendir $sample:ident $stats:ident $req:ident) => {
+        $sample.directory($stats, $req.fd.gfid(), Deed::List)
+    };
+    (Readdir $sample:ident $stats:ident $req:ident) => {
+        $sample.directory($stats, $req.fd.gfid(), Deed::List)
+    };
+    (Readdirp $sample:ident $stats:ident $req:ident) => {
+        $sample.directory($stats, $req.fd.gfid(), Deed::List)
+    };
+    (Lookup $sample:ident $stats:ident $req:ident) => {
+        $sample.directory($stats, $req.loc.parent, Deed::Look)
+    };
+    (Rename $sample:ident $stats:ident $req:ident) => {{
+        $sample.directory($stats, $req.old.parent, Deed::Change);
+        if $req.old.parent != $req.new.parent {
+            $sample.directory($stats, $req.new.parent, Deed::Change);
+        }
+    }};
+    (Link $sample:ident $stats:ident $req:ident) => {
+        $sample.directory($stats, $req.new.parent, Deed::Change)
+    };
+    (Create $sample:ident $stats:ident $req:ident) => { asked!(change $sample $stats $req) };
+    (Mknod $sample:ident $stats:ident $req:ident) => { asked!(change $sample $stats $req) };
+    (Mkdir $sample:ident $stats:ident $req:ident) => { asked!(change $sample $stats $req) };
+    (Symlink $sample:ident $stats:ident $req:ident) => { asked!(change $sample $stats $req) };
+    (Unlink $sample:ident $stats:ident $req:ident) => { asked!(change $sample $stats $req) };
+    (Rmdir $sample:ident $stats:ident $req:ident) => { asked!(change $sample $stats $req) };
+    (Put $sample:ident $stats:ident $req:ident) => { asked!(change $sample $stats $req) };
+    (change $sample:ident $stats:ident $req:ident) => {
+        $sample.directory($stats, $req.loc.parent, Deed::Change)
+    };
+    ($other:ident $sample:ident $stats:ident $req:ident) => {};
+}
+
+/// What its reply tells.
+macro_rules! told {
+    (Lookup $sample:ident $stats:ident $reply:ident) => {
+        $sample.found($stats, &$reply.iatt, Deed::Look)
+    };
+    (Stat $sample:ident $stats:ident $reply:ident) => {
+        $sample.found($stats, &$reply.iatt, Deed::Look)
+    };
+    (Fstat $sample:ident $stats:ident $reply:ident) => {
+        $sample.found($stats, &$reply.iatt, Deed::Look)
+    };
+    (Create $sample:ident $stats:ident $reply:ident) => {
+        $sample.found($stats, &$reply.iatt, Deed::Open)
+    };
+    ($other:ident $sample:ident $stats:ident $reply:ident) => {};
+}
+
 macro_rules! methods {
     ($(#[doc = $doc:literal] $variant:ident $method:ident $number:literal $access:ident $subject:ident
         ($($arg:ident : $type:ty),*) -> $reply:ident;)*) => {
@@ -441,9 +560,16 @@ macro_rules! methods {
                     }
                     Wound::new(call, async move {
                         let object = object!($variant req);
+                        let sample = self.sample();
+                        if let Some(sample) = sample {
+                            asked!($variant sample self req);
+                        }
                         let fd = descriptor!($variant req).filter(|_| self.descriptors.get()).cloned();
                         let running = Running::begin(self, Fop::$variant);
                         let answer = self.next.$method(call, req).await;
+                        if let (Some(sample), Ok(reply)) = (sample, &answer) {
+                            told!($variant sample self reply);
+                        }
                         let outcome = match &answer {
                             Ok(reply) => Ok(effect!($variant object reply)),
                             Err(error) => Err(error.errno),
@@ -465,6 +591,7 @@ impl Translator for IoStats {
         self.hits.set(settings.hits);
         self.latency.set(settings.latency);
         self.descriptors.set(settings.descriptors);
+        self.gate.fix(settings.sample);
         *self.settings.borrow_mut() = settings;
         Ok(())
     }
@@ -502,6 +629,8 @@ impl Translator for IoStats {
             last: counters.last.clone(),
             current: counters.current.clone(),
             tops: counters.tops.clone(),
+            hot: self.hot.borrow().clone(),
+            sampled: self.gate.every(),
         }))
     }
 }

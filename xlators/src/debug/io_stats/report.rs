@@ -7,6 +7,7 @@ use kiln_uring::sys::Timespec;
 use serde_json::{Map, Value as Json, json};
 
 use super::control::{Control, Start};
+use super::hot::{self, Hot};
 use super::top::{Fastest, Frequent};
 use super::window::{FopCounters, Traffic, Window};
 use crate::errno;
@@ -87,6 +88,9 @@ pub(super) struct Snapshot {
     /// The present interval.
     pub current: Window,
     pub tops: Tops,
+    pub hot: Hot,
+    /// One of how many fops is looked at for `hot`.
+    pub sampled: u32,
 }
 
 /// See [`TranslatorType::merge_stats`](crate::translator::TranslatorType::merge_stats). All latencies are nanoseconds,
@@ -117,6 +121,7 @@ pub(super) fn merge(parts: Vec<Box<dyn Any + Send>>) -> Json {
         period(&last, start, nanos as f64 / 1e9, Some(periods.interval.saturating_sub(1)))
     });
     let elapsed = |start| control.since(start).as_secs_f64();
+    let one_in = parts.iter().map(|part| part.sampled).max().unwrap_or(1);
     let (open, most_open, most_open_at) = control.open_files();
     json!({
         "unique_id": first.unique_id,
@@ -130,6 +135,7 @@ pub(super) fn merge(parts: Vec<Box<dyn Any + Send>>) -> Json {
         "interval": period(&current, periods.current, elapsed(periods.current), Some(periods.interval)),
         "last_interval": last,
         "top": top(&parts),
+        "hot": hot::report(parts.iter().map(|part| &part.hot), one_in, control.clock()),
     })
 }
 
@@ -138,7 +144,7 @@ fn period(window: &Window, start: Start, seconds: f64, number: Option<u64>) -> J
         .iter()
         .zip(&window.fops)
         .filter(|(_, counters)| counters.hits > 0 || counters.latency.is_some())
-        .map(|(fop, counters)| (fop.name().into(), fop_report(fop.number(), counters)))
+        .map(|(fop, counters)| (fop.name().into(), fop_report(fop.number(), counters, number.is_none())))
         .collect();
     // GlusterFS counts these callbacks among the fops, with these numbers.
     for (name, number, hits) in [
@@ -165,7 +171,8 @@ fn period(window: &Window, start: Start, seconds: f64, number: Option<u64>) -> J
     report
 }
 
-fn fop_report(number: u32, counters: &FopCounters) -> Json {
+/// With `fine`, latencies as a histogram, too, of which those who ask again and again can take the difference.
+fn fop_report(number: u32, counters: &FopCounters, fine: bool) -> Json {
     let errors: Map<String, Json> =
         counters.errors.iter().map(|(errno, times)| (errno::label(*errno), (*times).into())).collect();
     let mut report = json!({ "number": number, "hits": counters.hits, "errors": errors });
@@ -175,6 +182,10 @@ fn fop_report(number: u32, counters: &FopCounters) -> Json {
         report["measured"] = histogram.len().into();
         report["total"] = latency.total.into();
         report["latency_counts"] = latency.counts(&LATENCY_BOUNDS).into();
+        if fine {
+            let fine = latency.fine().into_iter().map(|(from, count)| (from.to_string(), count.into()));
+            report["latency_histogram"] = Json::Object(fine.collect());
+        }
         report["min"] = histogram.min().into();
         report["p50"] = quantile(0.5).into();
         report["p90"] = quantile(0.9).into();

@@ -241,3 +241,58 @@ fn glusterds_volfile_section_is_accepted() {
         assert_eq!(report(&rig)["volume_id"], "8f3a1d8e-64a9-4a0b-9d42-1d9bd2f5d0a1");
     });
 }
+
+#[test]
+fn what_is_hot_is_told_with_what_is_done_to_it() {
+    Sim::new(1).run(async |core| {
+        let rig = rig(&core, ON);
+        let (one, two) = (open(&rig, gfid(2)).await, open(&rig, gfid(3)).await);
+        for _ in 0..50 {
+            core.sleep(Duration::from_millis(10)).await;
+            read(&rig, &one, 4096).await;
+            read(&rig, &one, 4096).await;
+            write(&rig, &two, 100).await;
+            stat(&rig, Gfid::ROOT).await;
+        }
+        let report = report(&rig);
+        let hot = &report["hot"];
+        assert_eq!(hot["one_in"], 1);
+        let near = |json: &Json, expected: f64| {
+            let told = json.as_f64().unwrap();
+            assert!((expected * 0.9..expected * 1.1).contains(&told), "{told} for {expected} in {hot}");
+        };
+        let files = hot["files"].as_array().unwrap();
+        assert_eq!(files[0]["gfid"], gfid(2).to_string());
+        near(&files[0]["read_per_s"], 200.0);
+        near(&files[0]["bytes_read_per_s"], 819_200.0);
+        near(&files[1]["write_per_s"], 100.0);
+        near(&files[1]["bytes_written_per_s"], 10_000.0);
+        assert!(files[1].get("read_per_s").is_none() && files[1]["open_per_s"].as_f64() > Some(0.0));
+        assert_eq!(hot["directories"][0]["gfid"], Gfid::ROOT.to_string());
+        near(&hot["directories"][0]["look_per_s"], 100.0);
+        let fine = report["cumulative"]["fops"]["readv"]["latency_histogram"].as_object().unwrap();
+        assert_eq!(fine.values().map(|count| count.as_u64().unwrap()).sum::<u64>(), 100);
+        assert!(report["interval"]["fops"]["readv"].get("latency_histogram").is_none());
+    });
+}
+
+#[test]
+fn the_sample_is_as_dense_as_the_option_says() {
+    Sim::new(1).run(async |core| {
+        let rig = rig(&core, &[("count-fop-hits", "on"), ("ios-sample-interval", "20")]);
+        let fd = open(&rig, gfid(2)).await;
+        for _ in 0..2000 {
+            core.sleep(Duration::from_millis(1)).await;
+            read(&rig, &fd, 1).await;
+        }
+        let report = report(&rig);
+        assert_eq!(report["hot"]["one_in"], 20);
+        let rate = report["hot"]["files"][0]["read_per_s"].as_f64().unwrap();
+        assert!((700.0..1400.0).contains(&rate), "{rate}");
+        // Without counting there are no samples.
+        let rig = self::rig(&core, &[("ios-sample-interval", "1")]);
+        let fd = open(&rig, gfid(2)).await;
+        read(&rig, &fd, 1).await;
+        assert_eq!(self::report(&rig)["hot"]["files"].as_array().unwrap().len(), 0);
+    });
+}

@@ -37,6 +37,22 @@ impl Latency {
         counts
     }
 
+    /// How many took from each lower bound (in nanoseconds) to the next, in eight steps per power of two; the filled ones.
+    pub(super) fn fine(&self) -> Vec<(u64, u64)> {
+        let mut counts: Vec<(u64, u64)> = Vec::new();
+        for step in self.histogram.iter_recorded() {
+            // Aligned to a power of two and narrower than our steps, so that all of it is in one of them.
+            let nanos = step.value_iterated_to();
+            let shift = nanos.checked_ilog2().unwrap_or(0).saturating_sub(3);
+            let from = nanos >> shift << shift;
+            match counts.last_mut() {
+                Some((last, count)) if *last == from => *count += step.count_at_value(),
+                _ => counts.push((from, step.count_at_value())),
+            }
+        }
+        counts
+    }
+
     fn absorb(&mut self, other: &Self) {
         // Both have the same bounds.
         let _ = self.histogram.add(&other.histogram);
@@ -175,6 +191,9 @@ mod tests {
         let latency = sum.latency.unwrap();
         assert_eq!(latency.histogram.len(), 10);
         assert_eq!(latency.counts(&[1, 1000]), [4, 2, 4]);
+        let fine = latency.fine();
+        assert_eq!(fine.iter().map(|(_, count)| count).sum::<u64>(), 10);
+        assert_eq!(fine[fine.len() - 3..fine.len() - 1], [(960, 2), (122_880, 2)]);
         let close = latency.histogram.value_at_quantile(0.8) as f64 / 123_456.0;
         assert!((0.99..=1.01).contains(&close), "{close}");
         assert!(latency.histogram.max() >= LONGEST);

@@ -109,6 +109,18 @@ fn prepare(context: &PrepareContext<'_>) -> Result<Shared, String> {
     Ok(Arc::new(brick))
 }
 
+/// A path of an object from the brick's root, by the shared state of a layer of this [`TYPE`]; `None` for what has none (any
+/// more), and on a brick that has failed. May block: not for cores.
+#[must_use]
+pub fn path_of(layer: &Shared, gfid: Gfid) -> Option<Vec<u8>> {
+    let brick: &Brick = layer.downcast_ref()?;
+    if brick.failure().is_some() {
+        return None;
+    }
+    let (object, stat) = brick.object(gfid).ok()?;
+    xattr::paths::one(brick, gfid, brick.target(&object), stat.is_dir(), None).ok()
+}
+
 fn instance(mut context: InstanceContext<'_>) -> Result<Rc<dyn Translator>, String> {
     let brick: Arc<Brick> = context.shared()?;
     let next = context.below();

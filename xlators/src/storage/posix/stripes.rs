@@ -55,7 +55,7 @@ impl Watch<'_> {
     #[must_use]
     pub fn is_untouched(&self) -> bool {
         fence(Ordering::Acquire);
-        self.seen % 2 == 0 && self.moves.load(Ordering::Relaxed) == self.seen
+        self.seen.is_multiple_of(2) && self.moves.load(Ordering::Relaxed) == self.seen
     }
 }
 

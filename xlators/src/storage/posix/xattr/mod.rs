@@ -20,7 +20,7 @@ pub mod fill;
 pub mod fnmatch;
 mod get;
 mod names;
-mod paths;
+pub(super) mod paths;
 pub mod raw;
 mod remove;
 mod set;
