@@ -197,8 +197,7 @@ mod tests {
     fn a_pause_holds_the_picture_and_loses_no_interval() {
         let mut app = app(2);
         let socket = app.bricks[0].socket.clone();
-        let mut told =
-            |app: &mut App, uptime: f64, reads| app.told((socket.clone(), Ok(stats(uptime, reads))));
+        let told = |app: &mut App, uptime: f64, reads| app.told((socket.clone(), Ok(stats(uptime, reads))));
         told(&mut app, 1.0, 100);
         told(&mut app, 2.0, 200);
         press(&mut app, " ");
