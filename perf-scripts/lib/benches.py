@@ -77,6 +77,11 @@ def machine():
     return f"{os.cpu_count()} x {model}, Linux {platform.release()}"
 
 
+def lto():
+    """How the benches are linked: as the profile says unless the environment does."""
+    return os.environ.get("CARGO_PROFILE_BENCH_LTO", "thin").replace("off", "no")
+
+
 def show(ns):
     for size, unit in [(1e9, "s"), (1e6, "ms"), (1e3, "µs")]:
         if ns >= size:
@@ -87,8 +92,8 @@ def show(ns):
 def compare(now, baseline):
     then = baseline.get("median_ns", {})
     width = max(map(len, now), default=0)
-    print(f"\nbaseline: {baseline.get('date', 'none')}, {baseline.get('machine', '')}")
-    print(f"here:     {machine()}\n")
+    print(f"\nbaseline: {baseline.get('date', 'none')}, {baseline.get('machine', '')}, {baseline.get('lto', '')} LTO")
+    print(f"here:     {machine()}, {lto()} LTO\n")
     print(f"{'':{width}} {'baseline':>11} {'now':>11} {'ratio':>6}")
     for name, ns in now.items():
         old = then.get(name)
@@ -110,7 +115,7 @@ def main():
     parser.add_argument("--against", metavar="NAME", help="compare with criterion's baseline NAME")
     parser.add_argument("--update", action="store_true", help=f"write {BASELINE} anew")
     parser.add_argument("--only", metavar="LIST", help="benches with commas between them")
-    parser.add_argument("--results", metavar="DIR", type=pathlib.Path, help="take what is there instead of running")
+    parser.add_argument("--results", metavar="DIR", type=pathlib.Path, help="read what is there instead of running")
     args = parser.parse_args()
     if args.save and args.against:
         parser.error("--save and --against are two runs")
@@ -133,7 +138,8 @@ def main():
     if args.update:
         # What did not run keeps its figures.
         kept = {**baseline.get("median_ns", {}), **{name: round(ns, 1) for name, ns in now.items()}}
-        table = {"date": datetime.date.today().isoformat(), "machine": machine(), "median_ns": dict(sorted(kept.items()))}
+        today = datetime.date.today().isoformat()
+        table = {"date": today, "machine": machine(), "lto": lto(), "median_ns": dict(sorted(kept.items()))}
         BASELINE.write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n")
         print(f"\nwrote {BASELINE}")
 
