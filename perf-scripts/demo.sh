@@ -9,8 +9,7 @@ seconds=${1:-10}
 perf-scripts/install.sh fuse3
 export PATH="$HOME/.cargo/bin:$PATH"
 echo "building (the first time takes a few minutes) ..." >&2
-cargo build --release --quiet --locked --bin kiln
-# What compare.sh measures beside it.
+# Kiln, and what compare.sh measures beside it.
 cargo bench --quiet --locked --bench bare --no-run
 kiln=${CARGO_TARGET_DIR:-target}/release/kiln
 

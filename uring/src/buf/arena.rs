@@ -1,9 +1,10 @@
 //! The memory of a pool: one region that lives until its last block came home.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::ptr::NonNull;
+use std::alloc::{Layout, handle_alloc_error};
+use std::ptr::{NonNull, null_mut};
 
 use crossbeam_queue::ArrayQueue;
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 use super::ALIGN;
 
@@ -21,13 +22,17 @@ unsafe impl Send for Arena {}
 unsafe impl Sync for Arena {}
 
 impl Arena {
-    /// A zeroed region of `size` bytes, rounded up to pages; `None` when that is no page at all.
+    /// A zeroed region of `size` bytes, rounded up to pages; `None` when that is no page at all. Mapped, not allocated: an
+    /// allocator writes the zeroes of aligned memory itself, and all of it is resident then before anybody has used it.
     pub(crate) fn new(size: usize) -> Option<Self> {
         let size = size.checked_next_multiple_of(ALIGN).filter(|&size| size > 0)?;
         let layout = Layout::from_size_align(size, ALIGN).ok()?;
-        // SAFETY: the size is not zero.
-        let base = unsafe { alloc_zeroed(layout) };
-        let Some(base) = NonNull::new(base) else { handle_alloc_error(layout) };
+        // SAFETY: a new mapping, at a place that the kernel chooses.
+        let mapped = unsafe {
+            mmap_anonymous(null_mut(), size, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
+        };
+        let base = mapped.ok().and_then(|base| NonNull::new(base.cast()));
+        let Some(base) = base else { handle_alloc_error(layout) };
         Some(Self { base, size, returned: ArrayQueue::new(size / ALIGN) })
     }
 
@@ -70,8 +75,8 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        let layout = Layout::from_size_align(self.size, ALIGN).expect("it was allocated with this layout");
-        // SAFETY: allocated in `new` with this layout; every Buf holds an Arc of the arena, so no block is in use.
-        unsafe { dealloc(self.base.as_ptr(), layout) };
+        // SAFETY: mapped in `new` with this size; every Buf holds an Arc of the arena, so no block is in use.
+        let unmapped = unsafe { munmap(self.base.as_ptr().cast(), self.size) };
+        debug_assert!(unmapped.is_ok(), "a mapping of our own");
     }
 }
