@@ -2,7 +2,7 @@
 //!
 //! There is one in the process. It starts the interpreter, takes the GIL, and keeps it while there is work: it takes what
 //! has gathered in the queues of all cores as one batch, runs it, hands all answers back, and tells each core once. When
-//! nothing comes it looks again for a short while, then gives the GIL up and sleeps.
+//! nothing comes it looks again for a short while, as long as nobody else wants its CPU, then gives the GIL up and sleeps.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering, fence};
@@ -235,7 +235,8 @@ impl PythonThread {
                 self.runner.flush_late(&mut |port, answer| hand_out(&mut queues, port, answer));
                 tell(&mut queues);
             } else if idle_since.get_or_insert_with(Instant::now).elapsed() < SPIN {
-                std::hint::spin_loop();
+                // A core on the same CPU is woken by its answers, but need not take the CPU away from here; let it have it.
+                thread::yield_now();
             } else {
                 // Exclusively: the queues' ends are this thread's, with the GIL or without.
                 let ends = &mut queues;
