@@ -36,6 +36,8 @@ pub(crate) struct Inner {
     pub(crate) driver: Driver,
     pub(crate) tasks: RefCell<Tasks>,
     pub(crate) timers: RefCell<Timers>,
+    /// Who waits until the core has nothing else to do.
+    pub(crate) settling: RefCell<Vec<Waker>>,
     pub(crate) ops: RefCell<Ops>,
     pub(crate) pool: Pool,
     pub(crate) mail: Mail,
@@ -110,6 +112,7 @@ impl Inner {
             mail,
             tasks: RefCell::default(),
             timers: RefCell::default(),
+            settling: RefCell::default(),
             ops: RefCell::default(),
             stopping: Stopping::default(),
             panics: Cell::new(0),

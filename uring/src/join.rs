@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use crate::driver::Driver;
 use crate::handle::Core;
 use crate::task::TaskId;
 use crate::time::Instant;
@@ -150,6 +151,24 @@ impl Core {
             Poll::Pending => sleep.poll(cx).map(|()| Err(Elapsed)),
         })
         .await
+    }
+
+    /// Waits until the core has nothing else to do, or has put this off for a few turns: for work that is the cheaper the
+    /// later it is done, such as a send, which takes along what is added until then. A simulated core lets every other
+    /// runnable task run first.
+    pub async fn settled(&self) {
+        if !matches!(self.0.driver, Driver::Ring(_)) {
+            return self.yield_now().await;
+        }
+        let mut waited = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut waited, true) {
+                return Poll::Ready(());
+            }
+            self.0.settling.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Lets every other runnable task of this core run first.

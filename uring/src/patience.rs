@@ -22,10 +22,10 @@ const SLEEPS_PER_LOOK: u64 = 32;
 const SHORTEST: Duration = Duration::from_millis(20);
 /// Fewest sleeps per second at which anything is to be gained.
 const FEWEST_SLEEPS: u64 = 500;
-/// Tasks run per sleep, in halves, from which on requests come together: a single one takes four in two sleeps.
-const TOGETHER: u64 = 6;
+/// Tasks run per sleep, in halves, from which on requests come together: a single one takes five in two sleeps.
+const TOGETHER: u64 = 7;
 /// The same when it is patient already.
-const STILL_TOGETHER: u64 = 5;
+const STILL_TOGETHER: u64 = 6;
 /// Mean wait for the CPU that is too long.
 const TOO_LONG: Duration = Duration::from_micros(300);
 /// How long it is not patient after the first wait that was too long; twice as long after each further one.
@@ -111,6 +111,11 @@ impl Patience {
         }
     }
 
+    /// Whether others come first at present.
+    pub(crate) const fn is_patient(&self) -> bool {
+        self.patient
+    }
+
     /// The core is about to sleep, as often as this since its start, and has run so many tasks. `now` is asked for now and then.
     pub(crate) fn sleeping(&mut self, sleeps: u64, polls: u64, now: impl FnOnce() -> Instant) {
         if sleeps < self.next_look {
@@ -187,11 +192,11 @@ mod tests {
 
     #[test]
     fn single_requests_and_rare_ones_gain_nothing() {
-        assert_eq!(seen(400, 800, 10).judge(false), Verdict::Idle);
+        assert_eq!(seen(400, 1000, 10).judge(true), Verdict::Idle);
         assert_eq!(seen(5, 100, 10).judge(false), Verdict::Idle);
         assert_eq!(seen(200, 700, 10).judge(false), Verdict::Pays);
-        assert_eq!(seen(200, 540, 10).judge(false), Verdict::Idle);
-        assert_eq!(seen(200, 540, 10).judge(true), Verdict::Pays, "it does not flutter");
+        assert_eq!(seen(200, 640, 10).judge(false), Verdict::Idle);
+        assert_eq!(seen(200, 640, 10).judge(true), Verdict::Pays, "it does not flutter");
         assert_eq!(seen(0, 0, 0).judge(true), Verdict::Idle);
     }
 

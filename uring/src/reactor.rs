@@ -8,7 +8,9 @@
 //!     run tasks                 until none is runnable, or the budget of the turn is spent
 //!     flush                     messages that found a full queue before
 //!     work left?   submit       hand new operations to the kernel, all at once, and go round again
-//!     nothing?     spin         for a moment, if so configured and requests have been coming quickly
+//!     nothing?     settle       those who wait for just that, such as senders: submit, and if that brings anything, go round
+//!                               again, a few times; while the core is patient, others get its CPU first
+//!                  spin         for a moment, if so configured and requests have been coming quickly
 //!                  sleep        in the ring, which also submits, until a completion, a timer, or the bell
 //! }
 //! ```
@@ -17,6 +19,7 @@
 //! declares so and looks at its mailboxes once more; whoever posts after that look rings the bell (see [`crate::mailbox`]).
 
 use std::rc::Rc;
+use std::task::Waker;
 use std::time::Duration;
 
 use crate::driver::{Driver, Ring};
@@ -29,6 +32,8 @@ use crate::time::Instant;
 const MESSAGES_PER_TURN: usize = 256;
 /// Tasks run between two looks at the clock.
 const TASKS_PER_LOOK: usize = 8;
+/// Turns for which those who wait for the end of work are put off at most.
+const PUT_OFF: usize = 8;
 /// How long a core with messages that another core has no room for waits before it tries again.
 const OVERFLOW_RETRY: Duration = Duration::from_millis(1);
 /// How long the end waits for the kernel to give back operations.
@@ -60,6 +65,7 @@ pub(crate) fn run(core: &Rc<Inner>, budget: Budget) -> CutOff {
     let mut pace = Pace::default();
     let mut patience = Patience::new(!budget.preempt);
     let mut turn = 0_usize;
+    let mut put_off = 0_usize;
     ring.arm_bell();
     while !core.stopping.now.get() {
         turn = turn.wrapping_add(1);
@@ -75,7 +81,11 @@ pub(crate) fn run(core: &Rc<Inner>, budget: Budget) -> CutOff {
         let overflow = core.mail.flush(&core.peers);
         let runnable = core.tasks.borrow().runnable();
         core.shared.publish(runnable + core.mail.waiting(&core.shared));
-        if runnable > 0 || core.mail.waiting(&core.shared) > 0 {
+        if !core.settling.borrow().is_empty() {
+            settle(core, ring, &mut put_off, &patience);
+            continue;
+        }
+        if has_work(core) {
             ring.submit();
             continue;
         }
@@ -93,6 +103,25 @@ pub(crate) fn run(core: &Rc<Inner>, budget: Budget) -> CutOff {
 
 fn now(core: &Inner) -> Instant {
     Instant::from_nanos(core.sys.monotonic())
+}
+
+/// Whether there is something to do without a look at the kernel.
+fn has_work(core: &Inner) -> bool {
+    core.tasks.borrow().runnable() > 0 || core.mail.waiting(&core.shared) > 0
+}
+
+/// Lets those run who wait until there is nothing else to do, unless there is, and they were not put off too often.
+fn settle(core: &Inner, ring: &Ring, put_off: &mut usize, patience: &Patience) {
+    if patience.is_patient() && !has_work(core) {
+        std::thread::yield_now();
+    }
+    ring.submit();
+    if *put_off < PUT_OFF && (has_work(core) || ring.has_completions()) {
+        *put_off += 1;
+        return;
+    }
+    *put_off = 0;
+    core.settling.take().into_iter().for_each(Waker::wake);
 }
 
 /// Runs woken tasks within the budget; how many.

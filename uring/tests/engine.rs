@@ -297,6 +297,34 @@ fn a_core_with_a_busy_task_still_serves_the_others() {
 }
 
 #[test]
+fn work_that_waits_for_the_end_of_others_is_not_put_off_for_ever() {
+    alone(|core| async move {
+        let order = Rc::new(std::cell::RefCell::new(Vec::new()));
+        let (last, seen) = (core.clone(), order.clone());
+        let settled = core.spawn_join(async move {
+            last.settled().await;
+            seen.borrow_mut().push("settled");
+        });
+        for _ in 0..3 {
+            core.yield_now().await;
+            order.borrow_mut().push("other");
+        }
+        settled.await;
+        assert_eq!(*order.borrow(), ["other", "other", "other", "settled"]);
+        // Somebody always has something to do.
+        let (done, others) = (Rc::new(Cell::new(false)), core.clone());
+        let flag = done.clone();
+        core.spawn(async move {
+            others.settled().await;
+            flag.set(true);
+        });
+        while !done.get() {
+            core.yield_now().await;
+        }
+    });
+}
+
+#[test]
 fn an_engine_runs_on_a_kernel_in_memory_too() {
     let engine = start(config(2), kiln_uring::sim::MemFs::new());
     for core in [0, 1] {

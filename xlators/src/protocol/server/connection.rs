@@ -195,7 +195,10 @@ impl Connection {
     }
 
     async fn send(self: Rc<Self>, mut sender: Outlet) {
-        while let Some(batch) = self.outbox.take() {
+        while !self.outbox.is_empty() {
+            // A send costs as much as a request: it waits for the replies to those that can be served at once.
+            self.door.core.settled().await;
+            let Some(batch) = self.outbox.take() else { break };
             if let Some((task, _)) = self.sending.get() {
                 self.sending.set(Some((task, self.door.core.now())));
             }

@@ -118,6 +118,11 @@ impl Outbox {
         self.cost.set(all);
     }
 
+    /// Whether there is nothing to be sent.
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.borrow().is_empty() && self.tail.borrow().is_empty() && self.cost.get() == Cost::default()
+    }
+
     /// Everything that is to be sent now; `None` when that is nothing.
     pub(super) fn take(&self) -> Option<Batch> {
         self.seal();
