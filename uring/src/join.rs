@@ -171,6 +171,12 @@ impl Core {
         .await;
     }
 
+    /// Whether other tasks of this core could run at once.
+    #[must_use]
+    pub fn has_others_ready(&self) -> bool {
+        self.0.tasks.borrow().runnable() > 0
+    }
+
     /// Lets every other runnable task of this core run first.
     pub async fn yield_now(&self) {
         let mut yielded = false;

@@ -393,7 +393,8 @@ impl Brick {
     }
 
     /// Option `ctime`.
-    fn ctime(&self) -> bool {
+    #[must_use]
+    pub fn ctime(&self) -> bool {
         self.ctime.load(Ordering::Relaxed)
     }
 

@@ -141,6 +141,7 @@ pub struct Posix {
     warm: RefCell<WarmSet>,
     stopped: Cell<bool>,
     anonymous: Rc<data::fd::Anonymous>,
+    together: data::together::Together,
     batch: background::batch::Batch,
     background: background::Background,
 }
@@ -159,6 +160,7 @@ impl Posix {
             warm,
             stopped: Cell::new(false),
             anonymous: Rc::default(),
+            together: data::together::Together::default(),
             batch: background::batch::Batch::default(),
             background: background::Background::default(),
         }

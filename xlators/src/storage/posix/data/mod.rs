@@ -17,6 +17,7 @@ mod sync;
 pub(super) mod tests;
 #[cfg(test)]
 mod times_tests;
+pub mod together;
 mod write;
 
 use std::sync::Arc;

@@ -59,6 +59,79 @@ fn cores_share_what_they_know() {
     assert_eq!(stored(&kit.brick(), gfid(7)), Some(times(1192)));
 }
 
+#[test]
+fn writes_that_come_together_tell_and_store_what_each_alone_would() {
+    for seed in 100..160 {
+        let kit = Kit::new(seed);
+        plant(&kit.brick(), "f", gfid(7));
+        plant(&kit.brick(), "g", gfid(8));
+        kit.run(async |client| {
+            let client = std::rc::Rc::new(client);
+            for of in [gfid(7), gfid(8)] {
+                assert_eq!(write(&client, of, 999).await.1, 999);
+            }
+            let writes: Vec<_> = (0..12)
+                .map(|n| {
+                    let (client, brick) = (std::rc::Rc::clone(&client), kit.brick());
+                    client.core().clone().spawn_join(async move {
+                        let of = gfid(7 + n % 2);
+                        let sec = 1000 + (n as i64 * 7) % 12;
+                        let (before, after) = write(&client, of, sec).await;
+                        assert!(before <= after && after >= sec, "{before} {after} {sec}");
+                        let kept = stored(&brick, of).expect("an answered write has stored its times");
+                        assert!(kept.mtime.sec >= after, "{kept:?} {after}");
+                        (of, before, after)
+                    })
+                })
+                .collect();
+            let mut told = Vec::new();
+            for write in writes {
+                told.push(write.await);
+            }
+            for of in [gfid(7), gfid(8)] {
+                // Each finds what another has left behind, or what was there in the beginning.
+                let mine = told.iter().filter(|(gfid, ..)| *gfid == of);
+                let left: Vec<i64> = mine.clone().map(|(.., after)| *after).collect();
+                let strange =
+                    mine.filter(|(_, before, _)| !left.contains(before)).map(|(_, before, _)| *before);
+                let mut strange: Vec<i64> = strange.collect();
+                strange.dedup();
+                assert!(strange.len() <= 1, "{strange:?} {left:?}");
+                assert_eq!(stored(&kit.brick(), of).map(|times| times.mtime.sec), left.iter().copied().max());
+            }
+        });
+    }
+}
+
+#[test]
+fn a_write_that_is_given_up_among_others_has_its_times() {
+    for seed in 200..240 {
+        let kit = Kit::new(seed);
+        plant(&kit.brick(), "f", gfid(7));
+        kit.run(async |client| {
+            let client = std::rc::Rc::new(client);
+            let core = client.core().clone();
+            let tasks: Vec<_> = (0..6)
+                .map(|n| {
+                    let client = std::rc::Rc::clone(&client);
+                    core.spawn(async move {
+                        write(&client, gfid(7), 1000 + n).await;
+                    })
+                })
+                .collect();
+            for _ in 0..seed % 12 {
+                core.yield_now().await;
+            }
+            tasks.into_iter().for_each(|task| core.abort(task));
+            // Nothing is left over that a later write would meet.
+            let (_, after) = write(&client, gfid(7), 2000).await;
+            assert_eq!(after, 2000);
+            assert_eq!(write(&client, gfid(7), 1500).await, (2000, 2000));
+            assert_eq!(stored(&kit.brick(), gfid(7)).map(|times| times.mtime.sec), Some(2000));
+        });
+    }
+}
+
 /// What a stranger does comes later than the last look, by the coarsest clock that kernels stamp inodes with.
 fn later() {
     std::thread::sleep(Duration::from_millis(25));

@@ -1,7 +1,7 @@
 //! writev.
 //!
 //! A short buffered write happens at once, on the core, between two looks at the attributes; nobody else on this core comes
-//! in between. Longer ones, and those past the page cache, go through the ring. Requests that need more than that (a write
+//! in between; several in one turn store their times together ([`super::together`]). Longer ones, and those past the page cache, go through the ring. Requests that need more than that (a write
 //! that must know whether it appended, say) hold the object's stripe from the first look to the last.
 
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use crate::call::Call;
 use crate::error::FopResult;
 use crate::fop::{reply, request};
 use crate::keys;
+use crate::storage::posix::mdata::Role;
 use crate::storage::posix::{Attrs, Brick, Posix, stripes};
 use crate::types::{Value, Xdata};
 
@@ -71,7 +72,8 @@ impl Posix {
         let key = stripes::object_key(write.site.gfid);
         if write.direct.is_none() && write.data.len() <= INLINE_WRITE_MAX && !write.short_of_space {
             if !locked {
-                return write.here(&self.brick);
+                let has_company = write.moves_times(&self.brick) && self.core.has_others_ready();
+                return if has_company { self.write_together(write).await } else { write.here(&self.brick) };
             }
             if let Some(_held) = self.brick.objects.try_lock(&[key]) {
                 return write.here(&self.brick);
@@ -84,6 +86,18 @@ impl Posix {
             write.here(brick)
         };
         self.run(Class::Background, Warmth::Cold, job).await
+    }
+
+    /// As one of several writes of this turn, perhaps, that store their times together.
+    async fn write_together(&self, mut write: Write) -> FopResult<reply::Written> {
+        let mut before = write.before(&self.brick)?;
+        before.attrs = self.together.find(write.site.gfid, &write.site.times, before.attrs);
+        let data = std::mem::take(&mut write.data);
+        let count = write_all(&self.brick, &write.site.file, &data, write.offset)?;
+        let member = self.together.join(&write.site, &self.brick, &before.attrs);
+        self.core.yield_now().await;
+        let post = member.after()?;
+        Ok(write.reply(&self.brick, count, &before, &post))
     }
 
     async fn write_through_ring(&self, mut write: Write) -> FopResult<reply::Written> {
@@ -108,6 +122,11 @@ impl Write {
         [keys::WRITE_IS_APPEND, keys::WRITE_UPDATE_ATOMIC, keys::AVOID_OVERWRITE, keys::PROTECT_WRITES]
             .iter()
             .any(|key| self.xdata.contains(key))
+    }
+
+    /// Whether the client's times move.
+    fn moves_times(&self, brick: &Brick) -> bool {
+        brick.ctime() && Role::Own.is_moved_by(&self.site.times)
     }
 
     /// All of it, blocking.
