@@ -49,6 +49,9 @@ impl Posix {
     }
 }
 
+/// How often a free name may turn out to be taken before the rename fails.
+const APPEARANCES: usize = 16;
+
 #[derive(Clone, Debug)]
 struct Rename {
     old: Spot,
@@ -91,6 +94,19 @@ enum Prepared {
 impl Rename {
     fn run(&self, brick: &Arc<Brick>, wait: Wait) -> Result<FopResult<Done>, Busy> {
         let _names = brick.entries.take(&[self.old.key(), self.new.key()], wait)?;
+        let mut done = self.run_named(brick, wait)?;
+        for _ in 0..APPEARANCES {
+            let appeared = matches!(&done, Err(error) if error.errno == Errno::EXIST);
+            if !appeared || self.flags.contains(RenameFlags::NOREPLACE) {
+                break;
+            }
+            done = self.run_named(brick, wait)?;
+        }
+        Ok(done)
+    }
+
+    /// With both names held: nobody takes them away, but who makes a name (a link, a new file) does not ask for them.
+    fn run_named(&self, brick: &Arc<Brick>, wait: Wait) -> Result<FopResult<Done>, Busy> {
         let (gfid, stat) = match find(brick, &self.old) {
             Ok(found) => found,
             Err(errno) => return Ok(Err(missing(brick, &self.old, errno).into())),
@@ -185,13 +201,7 @@ impl Rename {
         }
         let renamed = match failed {
             Some(errno) => Err(errno),
-            None => brick.sys.rename_at(
-                self.old.dir.fd(),
-                self.old.name.as_c_str(),
-                self.new.dir.fd(),
-                self.new.name.as_c_str(),
-                self.flags,
-            ),
+            None => self.rename_names(brick, replaces),
         };
         if let Err(errno) = renamed {
             movers.iter().zip(prepared).for_each(|(mover, done)| mover.undo(brick, done));
@@ -204,6 +214,22 @@ impl Rename {
         }
         movers.iter().zip(prepared).for_each(|(mover, done)| mover.settle(brick, done));
         Ok(())
+    }
+
+    /// A name that was free and is not any more must not be replaced unseen: what has it would keep a handle without a name.
+    fn rename_names(&self, brick: &Brick, replaces: bool) -> SysResult<()> {
+        let rename = |flags| {
+            let (old, new) = (&self.old, &self.new);
+            brick.sys.rename_at(old.dir.fd(), old.name.as_c_str(), new.dir.fd(), new.name.as_c_str(), flags)
+        };
+        if replaces || self.flags.contains(RenameFlags::EXCHANGE) {
+            return rename(self.flags);
+        }
+        match rename(self.flags | RenameFlags::NOREPLACE) {
+            // A file system that cannot do this; or one that says so of a directory that is moved into itself.
+            Err(Errno::INVAL) => rename(self.flags),
+            renamed => renamed,
+        }
     }
 
     /// The new handles of directories that have moved. When one cannot be placed, the names go back to where they were, if
