@@ -94,36 +94,33 @@ enum Prepared {
 impl Rename {
     fn run(&self, brick: &Arc<Brick>, wait: Wait) -> Result<FopResult<Done>, Busy> {
         let _names = brick.entries.take(&[self.old.key(), self.new.key()], wait)?;
-        let mut done = self.run_named(brick, wait)?;
-        for _ in 0..APPEARANCES {
-            let appeared = matches!(&done, Err(error) if error.errno == Errno::EXIST);
-            if !appeared || self.flags.contains(RenameFlags::NOREPLACE) {
-                break;
+        // Nobody takes these names away now, but who makes a name (a link, a new file) does not ask for them.
+        let mut appearances = 0;
+        loop {
+            let (gfid, stat) = match find(brick, &self.old) {
+                Ok(found) => found,
+                Err(errno) => return Ok(Err(missing(brick, &self.old, errno).into())),
+            };
+            let victim = match find(brick, &self.new) {
+                Ok(found) => Some(found),
+                Err(Errno::NOENT) => None,
+                Err(errno) => return Ok(Err(errno.into())),
+            };
+            let objects = [object_key(gfid), victim.map_or(object_key(gfid), |(gfid, _)| object_key(gfid))];
+            let _objects = brick.objects.take(&objects, wait)?;
+            // Links may have come and gone while we waited, the objects under the names not.
+            let again = |spot: &Spot, old: Stat| {
+                brick.sys.stat_at(spot.dir.fd(), spot.name.as_c_str()).unwrap_or(old)
+            };
+            let stat = again(&self.old, stat);
+            let victim = victim.map(|(gfid, stat)| (gfid, again(&self.new, stat)));
+            let done = self.run_held(brick, gfid, stat, victim);
+            let taken = victim.is_none() && matches!(&done, Err(error) if error.errno == Errno::EXIST);
+            if !taken || self.flags.contains(RenameFlags::NOREPLACE) || appearances == APPEARANCES {
+                return Ok(done);
             }
-            done = self.run_named(brick, wait)?;
+            appearances += 1;
         }
-        Ok(done)
-    }
-
-    /// With both names held: nobody takes them away, but who makes a name (a link, a new file) does not ask for them.
-    fn run_named(&self, brick: &Arc<Brick>, wait: Wait) -> Result<FopResult<Done>, Busy> {
-        let (gfid, stat) = match find(brick, &self.old) {
-            Ok(found) => found,
-            Err(errno) => return Ok(Err(missing(brick, &self.old, errno).into())),
-        };
-        let victim = match find(brick, &self.new) {
-            Ok(found) => Some(found),
-            Err(Errno::NOENT) => None,
-            Err(errno) => return Ok(Err(errno.into())),
-        };
-        let objects = [object_key(gfid), victim.map_or(object_key(gfid), |(gfid, _)| object_key(gfid))];
-        let _objects = brick.objects.take(&objects, wait)?;
-        // Links may have come and gone while we waited, the objects under the names not.
-        let again =
-            |spot: &Spot, old: Stat| brick.sys.stat_at(spot.dir.fd(), spot.name.as_c_str()).unwrap_or(old);
-        let stat = again(&self.old, stat);
-        let victim = victim.map(|(gfid, stat)| (gfid, again(&self.new, stat)));
-        Ok(self.run_held(brick, gfid, stat, victim))
     }
 
     fn run_held(
