@@ -121,7 +121,7 @@ fn settle(core: &Inner, ring: &Ring, put_off: &mut usize, patience: &Patience) {
         return;
     }
     *put_off = 0;
-    core.settling.take().into_iter().for_each(Waker::wake);
+    core.settling.borrow_mut().drain(..).for_each(Waker::wake);
 }
 
 /// Runs woken tasks within the budget; how many.
