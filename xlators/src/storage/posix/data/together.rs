@@ -26,6 +26,8 @@ pub(in crate::storage::posix) struct Together(RefCell<Vec<Rc<Wave>>>);
 struct Wave {
     site: Site,
     brick: Arc<Brick>,
+    /// What the first write found.
+    before: Attrs,
     latest: Cell<CallTimes>,
     /// The client's times after the last write.
     mdata: Cell<Option<MdataTimes>>,
@@ -52,6 +54,7 @@ impl Together {
             let wave = Rc::new(Wave {
                 site: site.clone(),
                 brick: Arc::clone(brick),
+                before: *before,
                 latest: Cell::new(site.times),
                 mdata: Cell::new(before.mdata),
                 after: RefCell::default(),
@@ -68,7 +71,7 @@ impl Together {
         after.push(None);
         let place = after.len() - 1;
         drop(after);
-        Member { all: self, wave, place, before: *before }
+        Member { all: self, wave, place }
     }
 
     fn open(&self, gfid: Gfid, times: &CallTimes) -> Option<Rc<Wave>> {
@@ -82,12 +85,12 @@ impl Together {
     }
 
     /// Stores the times of all writes of the wave and looks at what they left behind. Nobody joins it any more.
-    fn store(&self, wave: &Rc<Wave>, before: &Attrs) {
+    fn store(&self, wave: &Rc<Wave>) {
         if wave.stored.replace(true) {
             return;
         }
         self.0.borrow_mut().retain(|other| !Rc::ptr_eq(other, wave));
-        let Wave { site, brick, latest, after, .. } = &**wave;
+        let Wave { site, brick, before, latest, after, .. } = &**wave;
         let site = Site { times: latest.get(), ..site.clone() };
         let seen = site.after(brick, before);
         if let Some(last) = after.borrow_mut().last_mut() {
@@ -101,7 +104,6 @@ pub(super) struct Member<'a> {
     all: &'a Together,
     wave: Rc<Wave>,
     place: usize,
-    before: Attrs,
 }
 
 impl Member<'_> {
@@ -110,7 +112,7 @@ impl Member<'_> {
     /// # Errors
     /// Those of `stat`.
     pub(super) fn after(self) -> SysResult<Attrs> {
-        self.all.store(&self.wave, &self.before);
+        self.all.store(&self.wave);
         let after = self.wave.after.borrow_mut().get_mut(self.place).and_then(Option::take);
         after.unwrap_or(Err(Errno::IO))
     }
@@ -121,7 +123,7 @@ impl Drop for Member<'_> {
     fn drop(&mut self) {
         // The list of waves has one, too.
         if Rc::strong_count(&self.wave) <= 2 {
-            self.all.store(&self.wave, &self.before);
+            self.all.store(&self.wave);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! writev.
 //!
 //! A short buffered write happens at once, on the core, between two looks at the attributes; nobody else on this core comes
-//! in between; several in one turn store their times together ([`super::together`]). Longer ones, and those past the page cache, go through the ring. Requests that need more than that (a write
-//! that must know whether it appended, say) hold the object's stripe from the first look to the last.
+//! in between. Several in one turn store their times together ([`super::together`]). Longer ones, and those past the page
+//! cache, go through the ring. Requests that need more than that (a write that must know whether it appended, say) hold the
+//! object's stripe from the first look to the last.
 
 use std::sync::Arc;
 
