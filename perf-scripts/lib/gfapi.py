@@ -1,5 +1,7 @@
-"""fio through libgfapi: the stock client's own library, on both bricks."""
+"""fio through libgfapi: the stock client's own library, on Kiln and on glusterfsd, the latter with the layers that Kiln has,
+and as glusterd starts it for a volume."""
 
+import contextlib
 import time
 
 import fio
@@ -16,11 +18,13 @@ JOBS = {
     "read-1m": "1 MiB sequential read, depth 4",
     "write-1m": "1 MiB sequential write, depth 4",
 }
+SIDES = ("glusterd", "stock", "kiln")
+COLOURS = {"glusterd": "peer"}
 
 
 def steps(args):
     """How many measurements the progress is to count."""
-    return len(JOBS) * 2 * (args.rounds + 1)
+    return len(JOBS) * len(SIDES) * (args.rounds + 1)
 
 
 def _until_quiet(process, pid, before):
@@ -38,8 +42,12 @@ def measure(rig, args, results, progress):
     """The rows of the table and what else is to be shown."""
     seconds = max(args.seconds, 1)
     rows, bars = [], []
-    with rig.kiln("gfapi-kiln") as kiln, rig.stock("gfapi-stock") as stock, rig.gfapi_volumes(kiln, stock):
-        bricks = {"kiln": kiln, "stock": stock}
+    bricks = {}
+    with contextlib.ExitStack() as stack:
+        bricks["glusterd"] = stack.enter_context(rig.stock_of_volume("gfapi-volume"))
+        bricks["stock"] = stack.enter_context(rig.stock("gfapi-stock"))
+        bricks["kiln"] = stack.enter_context(rig.kiln("gfapi-kiln"))
+        stack.enter_context(rig.gfapi_volumes(*bricks.values()))
 
         def words(section, side):
             return fio.job("gfapi.fio", section, HOST="127.0.0.1", VOLUME=side, TIME=f"{seconds * 1000:.0f}ms")
@@ -68,17 +76,25 @@ def measure(rig, args, results, progress):
                     results.run(f"gfapi-{section}", side, turn, words(section, side), {"fio": job, "cpu_ns": used})
                 cpu[side] = [used / fio.count(job) for job, used in done]
                 rate[side] = [fio.rate(job) for job, _ in done]
+            shares = [with_spread(ratios(cpu["kiln"], cpu[side]), _fraction) for side in SIDES[:2]]
             rows.append(
                 [
                     name,
-                    *(quantity(Spread.of(cpu[side]).median, "ns") for side in ("stock", "kiln")),
-                    with_spread(ratios(cpu["kiln"], cpu["stock"]), lambda value: multiple(value, "fraction")),
-                    *(quantity(Spread.of(rate[side]).median, "per_s") for side in ("stock", "kiln")),
-                    with_spread(ratios(rate["kiln"], rate["stock"]), lambda value: multiple(value, "times")),
+                    *(quantity(Spread.of(cpu[side]).median, "ns") for side in SIDES),
+                    *shares,
+                    *(quantity(Spread.of(rate[side]).median, "per_s") for side in SIDES),
                 ]
             )
-            spreads = {side: Spread.of(cpu[side]) for side in ("stock", "kiln")}
-            group = [targets.bar(side, of.median, of.least, of.most) for side, of in spreads.items()]
+            spreads = {side: Spread.of(cpu[side]) for side in SIDES}
+            group = [
+                targets.bar(COLOURS.get(side, side), of.median, of.least, of.most, label=targets.LABELS[side])
+                for side, of in spreads.items()
+            ]
             bars.append({"label": name, "bars": group})
-    head = ["workload", "CPU, glusterfsd", "CPU, Kiln", "ratio", "rate, glusterfsd", "rate, Kiln", "ratio"]
+    head = ["workload", "CPU, by glusterd", "CPU, same layers", "CPU, Kiln", "Kiln / by glusterd", "Kiln / same layers"]
+    head += ["rate, by glusterd", "rate, same layers", "rate, Kiln"]
     return {"head": head, "rows": rows, "groups": bars}
+
+
+def _fraction(value):
+    return multiple(value, "fraction")

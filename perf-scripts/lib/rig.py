@@ -16,6 +16,7 @@ KILN = os.environ.get("KILN", "target/release/kiln")
 PORT = 49152
 STOCK_PORT = 49153
 BARE_PORT = 49154
+VOLUME_PORT = 49155
 # Where libgfapi asks for the volfiles of clients.
 SPEC_PORT = 24007
 NOT_KEPT = ("--entry-timeout=0", "--negative-timeout=0")
@@ -147,11 +148,26 @@ class Rig:
     def stock(self, directory="stock", cpus=None, **storage):
         """glusterfsd over a directory of its own."""
         path, place = self._volfile("stock", directory, STOCK_PORT, storage)
+        with self._glusterfsd("stock", path, STOCK_PORT, cpus) as pid:
+            yield Brick("stock", pid, STOCK_PORT, place)
+
+    @contextlib.contextmanager
+    def stock_of_volume(self, directory="volume"):
+        """glusterfsd as glusterd starts it, over a directory of its own."""
+        place = self.data / directory
+        (place / ".glusterfs" / "indices").mkdir(parents=True)
+        path = self.dir / f"glusterd-{directory}.vol"
+        path.write_text(volfile.volume_brick(place, VOLUME_PORT))
+        with self._glusterfsd("glusterd", path, VOLUME_PORT) as pid:
+            yield Brick("glusterd", pid, VOLUME_PORT, place)
+
+    @contextlib.contextmanager
+    def _glusterfsd(self, name, path, port, cpus=None):
         # It writes the file of its pid into a directory that need not be there.
-        files = ("-l", self.dir / "stock.log", "-p", self.dir / "stock.pid")
-        with self.process("stock", "glusterfsd", "-N", "-f", path, *files, cpus=cpus) as (process, log):
-            wait_for("glusterfsd", lambda: listens(STOCK_PORT), process, log)
-            yield Brick("stock", process.pid, STOCK_PORT, place)
+        files = ("-l", self.dir / f"{name}.log", "-p", self.dir / f"{name}.pid")
+        with self.process(name, "glusterfsd", "-N", "-f", path, *files, cpus=cpus) as (process, log):
+            wait_for("glusterfsd", lambda: listens(port), process, log)
+            yield process.pid
 
     def _volfile(self, name, directory, port, storage):
         place = self.data / directory

@@ -52,8 +52,9 @@ def add(results, rows, seen, gfapi):
         results.section(
             "table",
             "fio through gfapi",
-            text="The stock client's library, libgfapi, drives both bricks; CPU of the brick per operation that fio counts. "
-            "On few cores the client's own CPU limits the rates.",
+            text="The stock client's library, libgfapi, drives the bricks; CPU of the brick per operation that fio counts. "
+            "By glusterd: glusterfsd with the layers that glusterd gives the brick of a new volume. Same layers: with the volfile that "
+            "Kiln has. On few cores the client's own CPU limits the rates.",
             head=gfapi["head"],
             rows=gfapi["rows"],
         )

@@ -178,7 +178,14 @@ def value_bars(rows):
     return groups
 
 
-LABELS = {"stock": "glusterfsd", "kiln": "Kiln", "bare": "bare io_uring server", "raw": "fio on the file", "few": "Kiln, 1 connection"}
+LABELS = {
+    "stock": "glusterfsd",
+    "glusterd": "glusterfsd, by glusterd",
+    "kiln": "Kiln",
+    "bare": "bare io_uring server",
+    "raw": "fio on the file",
+    "few": "Kiln, 1 connection",
+}
 
 
 def bar(side, value, least=None, most=None, text=None, label=None):

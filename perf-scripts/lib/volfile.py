@@ -9,6 +9,55 @@ LAYERS = (
     ("brick", "debug/io-stats"),
 )
 
+# The same as glusterd 10 writes it for a brick of a new distributed volume, with the options that matter to a read or write.
+VOLUME_LAYERS = (
+    ("trash", "features/trash", {"trash-internal-op": "off", "brick-path": "{directory}", "trash-dir": ".trashcan"}),
+    (
+        "changelog",
+        "features/changelog",
+        {
+            "changelog-barrier-timeout": 120,
+            "changelog-notification": "off",
+            "changelog-dir": "{directory}/.glusterfs/changelogs",
+            "changelog-brick": "{directory}",
+        },
+    ),
+    ("bitrot-stub", "features/bitrot-stub", {"bitrot": "disable", "export": "{directory}"}),
+    ("access-control", "features/access-control", {}),
+    ("locks", "features/locks", {"enforce-mandatory-lock": "off"}),
+    ("worm", "features/worm", {"worm-files-deletable": "on", "worm-file-level": "off", "worm": "off"}),
+    ("read-only", "features/read-only", {"read-only": "off"}),
+    ("leases", "features/leases", {"leases": "off"}),
+    ("upcall", "features/upcall", {"cache-invalidation": "off"}),
+    ("io-threads", "performance/io-threads", {}),
+    ("selinux", "features/selinux", {"selinux": "on"}),
+    (
+        "marker",
+        "features/marker",
+        {
+            "inode-quota": "off",
+            "quota": "off",
+            "gsync-force-xtime": "off",
+            "xtime": "off",
+            "quota-version": 0,
+            "timestamp-file": "{directory}.tstamp",
+            "volume-uuid": "7b4a1c3e-0d5f-4f38-9a4e-3a1d6d6b7c01",
+        },
+    ),
+    ("barrier", "features/barrier", {"barrier-timeout": 120, "barrier": "disable"}),
+    (
+        "index",
+        "features/index",
+        {
+            "xattrop-pending-watchlist": "trusted.afr.vol-",
+            "xattrop-dirty-watchlist": "trusted.afr.dirty",
+            "index-base": "{directory}/.glusterfs/indices",
+        },
+    ),
+    ("quota", "features/quota", {"deem-statfs": "off", "server-quota": "off", "volume-uuid": "vol"}),
+    ("brick", "debug/io-stats", {"count-fop-hits": "off", "latency-measurement": "off"}),
+)
+
 
 def volume(name, kind, below=None, **options):
     """One layer of a volfile; underscores in names of options stand for dashes."""
@@ -29,6 +78,16 @@ def brick(directory, port, **storage):
     text, below = volume("posix", "storage/posix", directory=directory, **storage), "posix"
     for name, kind in LAYERS:
         text, below = text + volume(name, kind, below), name
+    return text + server(below, port)
+
+
+def volume_brick(directory, port):
+    """A brick as glusterd has glusterfsd start it."""
+    storage = {"shared-brick-count": 1, "fips-mode-rchecksum": "on", "directory": directory}
+    text, below = volume("posix", "storage/posix", **storage), "posix"
+    for name, kind, options in VOLUME_LAYERS:
+        filled = {key: str(value).format(directory=directory) for key, value in options.items()}
+        text, below = text + volume(name, kind, below, **filled), name
     return text + server(below, port)
 
 
