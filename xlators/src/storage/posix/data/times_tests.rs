@@ -118,6 +118,7 @@ fn a_write_that_is_given_up_among_others_has_its_times() {
         kit.run(async |client| {
             let client = Rc::new(client);
             let core = client.core().clone();
+            let planted = kit.sim.kernel().calls(Syscall::Pwrite);
             let tasks: Vec<_> = (0..6)
                 .map(|n| {
                     let client = Rc::clone(&client);
@@ -130,6 +131,9 @@ fn a_write_that_is_given_up_among_others_has_its_times() {
                 core.yield_now().await;
             }
             tasks.into_iter().for_each(|task| core.abort(task));
+            let written = kit.sim.kernel().calls(Syscall::Pwrite) - planted;
+            let kept = stored(&kit.brick(), gfid(7));
+            assert_eq!(kept.is_some_and(|times| times.mtime.sec >= 1000), written > 0, "{written} {kept:?}");
             // Nothing is left over that a later write would meet.
             let (_, after) = write(&client, gfid(7), 2000).await;
             assert_eq!(after, 2000);
