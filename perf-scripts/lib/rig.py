@@ -157,7 +157,7 @@ class Rig:
         place = self.data / directory
         (place / ".glusterfs" / "indices").mkdir(parents=True)
         path = self.dir / f"glusterd-{directory}.vol"
-        path.write_text(volfile.volume_brick(place, VOLUME_PORT))
+        path.write_text(volfile.brick(place, VOLUME_PORT, volfile.VOLUME_LAYERS, **volfile.VOLUME_STORAGE))
         with self._glusterfsd("glusterd", path, VOLUME_PORT) as pid:
             yield Brick("glusterd", pid, VOLUME_PORT, place)
 

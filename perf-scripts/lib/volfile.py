@@ -2,14 +2,15 @@
 
 # From the storage up, what a brick of a volume has between its storage and its clients, as far as both sides have it.
 LAYERS = (
-    ("access-control", "features/access-control"),
-    ("locks", "features/locks"),
-    ("upcall", "features/upcall"),
-    ("io-threads", "performance/io-threads"),
-    ("brick", "debug/io-stats"),
+    ("access-control", "features/access-control", {}),
+    ("locks", "features/locks", {}),
+    ("upcall", "features/upcall", {}),
+    ("io-threads", "performance/io-threads", {}),
+    ("brick", "debug/io-stats", {}),
 )
 
-# The same as glusterd 10 writes it for a brick of a new distributed volume, with the options that matter to a read or write.
+# The same as glusterd 10 writes it for a brick of a new distributed volume.
+VOLUME_STORAGE = {"shared-brick-count": 1, "fips-mode-rchecksum": "on"}
 VOLUME_LAYERS = (
     ("trash", "features/trash", {"trash-internal-op": "off", "brick-path": "{directory}", "trash-dir": ".trashcan"}),
     (
@@ -73,19 +74,10 @@ def server(below, port=None):
     return volume("server", "protocol/server", below, transport_type="tcp", **place, **{f"auth.addr.{below}.allow": "*"})
 
 
-def brick(directory, port, **storage):
-    """A brick as both sides get it; `storage` are options of storage/posix."""
+def brick(directory, port, layers=LAYERS, **storage):
+    """A brick as both sides get it, or with the layers of a volume's; `storage` are options of storage/posix."""
     text, below = volume("posix", "storage/posix", directory=directory, **storage), "posix"
-    for name, kind in LAYERS:
-        text, below = text + volume(name, kind, below), name
-    return text + server(below, port)
-
-
-def volume_brick(directory, port):
-    """A brick as glusterd has glusterfsd start it."""
-    storage = {"shared-brick-count": 1, "fips-mode-rchecksum": "on", "directory": directory}
-    text, below = volume("posix", "storage/posix", **storage), "posix"
-    for name, kind, options in VOLUME_LAYERS:
+    for name, kind, options in layers:
         filled = {key: str(value).format(directory=directory) for key, value in options.items()}
         text, below = text + volume(name, kind, below, **filled), name
     return text + server(below, port)
