@@ -6,6 +6,7 @@
 mod checksum;
 mod copy;
 pub mod fd;
+pub mod looks;
 mod open;
 mod read;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! readv.
+//! readv. Several in one turn look at the file together ([`super::looks`]).
 
 use std::sync::Arc;
 
@@ -47,8 +47,14 @@ impl Posix {
         let count = read.0?;
         data = read.1;
         data.truncate(count);
-        let mut attrs = self.brick.attrs_of_fd(gfid, &file)?;
-        self.brick.move_times(XattrTarget::Fd(file.fd()), &mut attrs, call.times(), Role::Own);
+        let look = || self.brick.attrs_of_fd(gfid, &file);
+        let attrs = if Role::Own.is_moved_by(call.times()) {
+            let mut attrs = look()?;
+            self.brick.move_times(XattrTarget::Fd(file.fd()), &mut attrs, call.times(), Role::Own);
+            attrs
+        } else {
+            self.looks.shared(&self.core, &file, look).await?
+        };
         let eof = count == 0 || req.offset.saturating_add(count as u64) >= attrs.stat.size;
         Ok(reply::Read { data, eof, iatt: attrs.iatt, xdata: Xdata::NONE })
     }
