@@ -5,8 +5,10 @@
 //! up; other requests end; the descriptors are released; then the layers hear that the client is gone.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use kiln_uring::net::Address;
@@ -32,6 +34,8 @@ use crate::types::Gfid;
 
 /// How long an ending connection goes on sending the replies that are done.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Replies with which a send does not wait for more.
+const PLENTY: usize = 8;
 /// What a client may hold of the memory that those who hold more do not get.
 const LITTLE: usize = 1 << 20;
 /// How long it may take to say that it ends.
@@ -77,6 +81,8 @@ pub(super) struct Connection {
     pub(super) outbox: Outbox,
     sender: RefCell<Option<Outlet>>,
     sending: Cell<Option<(TaskId, Instant)>>,
+    /// The sending task, while it waits for more replies.
+    gathering: Cell<Option<Waker>>,
     /// When the bytes that it holds room for are to be there, if others wait for room.
     pub(super) expected: Cell<Option<Instant>>,
     /// It waits behind others because it holds much itself.
@@ -116,6 +122,7 @@ impl Connection {
             outbox: Outbox::default(),
             sender: RefCell::new(Some(sender)),
             sending: Cell::new(None),
+            gathering: Cell::new(None),
             expected: Cell::new(None),
             waits_with_much: Cell::new(false),
             running: RefCell::default(),
@@ -186,6 +193,11 @@ impl Connection {
     /// Sends what is in the outbox, once the core has done what it can do at once.
     pub(super) fn flush(self: &Rc<Self>) {
         if self.sending.get().is_some() {
+            if self.outbox.replies() >= PLENTY
+                && let Some(gathering) = self.gathering.take()
+            {
+                gathering.wake();
+            }
             return;
         }
         let Some(sender) = self.sender.take() else { return };
@@ -196,8 +208,7 @@ impl Connection {
 
     async fn send(self: Rc<Self>, mut sender: Outlet) {
         while !self.outbox.is_empty() {
-            // A send costs as much as a request: it waits for the replies to those that can be served at once.
-            self.door.core.settled().await;
+            self.gathered().await;
             let Some(batch) = self.outbox.take() else { break };
             if let Some((task, _)) = self.sending.get() {
                 self.sending.set(Some((task, self.door.core.now())));
@@ -217,6 +228,21 @@ impl Connection {
         }
         *self.sender.borrow_mut() = Some(sender);
         self.sending.set(None);
+    }
+
+    /// A send costs as much as a request: it waits for the replies to those that can be served at once. But not for more than
+    /// make it worth while: a client that sends many at a time would have nothing to do meanwhile.
+    async fn gathered(&self) {
+        let mut settled = pin!(self.door.core.settled());
+        poll_fn(|cx| {
+            if self.outbox.replies() >= PLENTY {
+                return Poll::Ready(());
+            }
+            self.gathering.set(Some(cx.waker().clone()));
+            settled.as_mut().poll(cx)
+        })
+        .await;
+        self.gathering.set(None);
     }
 
     /// How long the present send has been under way.

@@ -118,6 +118,11 @@ impl Outbox {
         self.cost.set(all);
     }
 
+    /// Replies to requests that wait to be sent.
+    pub(super) fn replies(&self) -> usize {
+        self.cost.get().requests
+    }
+
     /// Whether there is nothing to be sent.
     pub(super) fn is_empty(&self) -> bool {
         self.parts.borrow().is_empty() && self.tail.borrow().is_empty() && self.cost.get() == Cost::default()
