@@ -45,6 +45,8 @@ pub(crate) struct Inner {
     /// Tasks that ended by a panic.
     pub(crate) panics: Cell<usize>,
     pub(crate) counters: Counters,
+    /// When this turn began, if somebody has asked.
+    pub(crate) turn_time: Cell<Option<Instant>>,
     /// The helper jobs under way.
     eras: Eras,
     random: RefCell<(usize, [u8; RANDOM_BATCH])>,
@@ -117,6 +119,7 @@ impl Inner {
             stopping: Stopping::default(),
             panics: Cell::new(0),
             counters: Counters::default(),
+            turn_time: Cell::new(None),
             eras: Eras::default(),
             random: RefCell::new((RANDOM_BATCH, [0; RANDOM_BATCH])),
         })
@@ -191,6 +194,21 @@ impl Core {
     #[must_use]
     pub fn now(&self) -> Instant {
         Instant::from_nanos(self.0.sys.monotonic())
+    }
+
+    /// Monotonic time as it was when this turn of the loop began or somebody asked first in it: for what need not know it to
+    /// the microsecond. A turn takes as long as the tasks that can run, some milliseconds at most.
+    #[must_use]
+    pub fn turn_time(&self) -> Instant {
+        // A simulation has no turns.
+        if !matches!(self.0.driver, Driver::Ring(_)) {
+            return self.now();
+        }
+        self.0.turn_time.get().unwrap_or_else(|| {
+            let now = self.now();
+            self.0.turn_time.set(Some(now));
+            now
+        })
     }
 
     /// Wall-clock time.

@@ -70,9 +70,9 @@ pub(crate) fn run(core: &Rc<Inner>, budget: Budget) -> CutOff {
     while !core.stopping.now.get() {
         turn = turn.wrapping_add(1);
         let mut work = ring.reap(core);
-        if core.timers.borrow().next().is_some() {
-            work += core.fire_timers(now(core));
-        }
+        let timed = core.timers.borrow().next().is_some().then(|| now(core));
+        core.turn_time.set(timed);
+        work += timed.map_or(0, |now| core.fire_timers(now));
         work += (0..MESSAGES_PER_TURN).take_while(|_| core.take_message(turn)).count();
         let ran = run_tasks(core, budget);
         Counters::add(&core.counters.turns, 1);

@@ -121,7 +121,7 @@ struct Home {
 impl Home {
     /// A client used the object.
     fn used(&self, core: &Core, gfid: Gfid, client: u64) {
-        let evicted = self.watchers.borrow_mut().used(gfid, client, core.now(), self.timeout.get());
+        let evicted = self.watchers.borrow_mut().used(gfid, client, core.turn_time(), self.timeout.get());
         if let Some((gfid, clients)) = evicted {
             self.send(gfid, &clients, &Invalidation { stale: Stale::FORGET, ..Invalidation::default() });
         }
@@ -129,7 +129,7 @@ impl Home {
 
     /// A client changed the object.
     fn changed(&self, core: &Core, gfid: Gfid, client: Option<u64>, what: &Invalidation) {
-        let others = self.watchers.borrow_mut().others(gfid, client, core.now(), self.timeout.get());
+        let others = self.watchers.borrow_mut().others(gfid, client, core.turn_time(), self.timeout.get());
         self.send(gfid, &others, what);
         match client {
             Some(client) if !what.stale.contains(Stale::FORGET) => self.used(core, gfid, client),

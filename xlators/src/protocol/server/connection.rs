@@ -203,7 +203,7 @@ impl Connection {
         let Some(sender) = self.sender.take() else { return };
         let this = Rc::clone(self);
         let task = self.door.core.spawn(async move { this.send(sender).await });
-        self.sending.set(Some((task, self.door.core.now())));
+        self.sending.set(Some((task, self.door.core.turn_time())));
     }
 
     async fn send(self: Rc<Self>, mut sender: Outlet) {
@@ -211,7 +211,7 @@ impl Connection {
             self.gathered().await;
             let Some(batch) = self.outbox.take() else { break };
             if let Some((task, _)) = self.sending.get() {
-                self.sending.set(Some((task, self.door.core.now())));
+                self.sending.set(Some((task, self.door.core.turn_time())));
             }
             let expected: usize = batch.parts.iter().map(|part| part.len()).sum();
             let paid = Paid { connection: &self, cost: batch.cost };
