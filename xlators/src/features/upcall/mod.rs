@@ -175,7 +175,7 @@ impl Upcall {
             return;
         }
         let client = call.caller().client;
-        let now = self.owners.core().now();
+        let now = self.owners.core().turn_time();
         // The owner remembers for a quarter longer than it is asked to, so that not every use needs a message.
         let pause = self.config.get().timeout / 4;
         let fresh = match self.announced.borrow_mut().get_mut(&(gfid, client)) {

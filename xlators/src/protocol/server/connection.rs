@@ -190,7 +190,7 @@ impl Connection {
         }
     }
 
-    /// Sends what is in the outbox, once the core has done what it can do at once.
+    /// Sends what is in the outbox, once there is plenty or the core has done what it can do at once.
     pub(super) fn flush(self: &Rc<Self>) {
         if self.sending.get().is_some() {
             if self.outbox.replies() >= PLENTY
