@@ -19,6 +19,7 @@ use crate::mailbox::{Mail, Remote, Shared};
 use crate::oneshot;
 use crate::op::Ops;
 use crate::placement::{Class, Place, Warmth, place};
+use crate::settling::Settling;
 use crate::sys::{Sys, Timespec};
 use crate::task::{BoxFuture, TaskId, Tasks};
 use crate::time::Instant;
@@ -37,7 +38,7 @@ pub(crate) struct Inner {
     pub(crate) tasks: RefCell<Tasks>,
     pub(crate) timers: RefCell<Timers>,
     /// Who waits until the core has nothing else to do.
-    pub(crate) settling: RefCell<Vec<Waker>>,
+    pub(crate) settling: Settling,
     pub(crate) ops: RefCell<Ops>,
     pub(crate) pool: Pool,
     pub(crate) mail: Mail,
@@ -114,7 +115,7 @@ impl Inner {
             mail,
             tasks: RefCell::default(),
             timers: RefCell::default(),
-            settling: RefCell::default(),
+            settling: Settling::default(),
             ops: RefCell::default(),
             stopping: Stopping::default(),
             panics: Cell::new(0),

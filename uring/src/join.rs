@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::driver::Driver;
 use crate::handle::Core;
+use crate::settling::Place;
 use crate::task::TaskId;
 use crate::time::Instant;
 
@@ -160,15 +161,8 @@ impl Core {
         if !matches!(self.0.driver, Driver::Ring(_)) {
             return self.yield_now().await;
         }
-        let mut waited = false;
-        poll_fn(|cx| {
-            if std::mem::replace(&mut waited, true) {
-                return Poll::Ready(());
-            }
-            self.0.settling.borrow_mut().push(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
+        let mut place = Place::new(&self.0.settling);
+        poll_fn(|cx| place.poll(cx)).await;
     }
 
     /// Whether other tasks of this core could run at once.

@@ -40,6 +40,7 @@ mod op;
 mod patience;
 pub mod placement;
 mod reactor;
+mod settling;
 pub mod sim;
 mod step;
 pub mod sys;

@@ -19,7 +19,6 @@
 //! declares so and looks at its mailboxes once more; whoever posts after that look rings the bell (see [`crate::mailbox`]).
 
 use std::rc::Rc;
-use std::task::Waker;
 use std::time::Duration;
 
 use crate::driver::{Driver, Ring};
@@ -81,10 +80,11 @@ pub(crate) fn run(core: &Rc<Inner>, budget: Budget) -> CutOff {
         let overflow = core.mail.flush(&core.peers);
         let runnable = core.tasks.borrow().runnable();
         core.shared.publish(runnable + core.mail.waiting(&core.shared));
-        if !core.settling.borrow().is_empty() {
+        if !core.settling.is_empty() {
             settle(core, ring, &mut put_off, &patience);
             continue;
         }
+        put_off = 0;
         if has_work(core) {
             ring.submit();
             continue;
@@ -121,7 +121,7 @@ fn settle(core: &Inner, ring: &Ring, put_off: &mut usize, patience: &Patience) {
         return;
     }
     *put_off = 0;
-    core.settling.borrow_mut().drain(..).for_each(Waker::wake);
+    core.settling.release();
 }
 
 /// Runs woken tasks within the budget; how many.
