@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::driver::Driver;
 use crate::handle::Core;
-use crate::settling::Place;
+use crate::settling::Settled;
 use crate::task::TaskId;
 use crate::time::Instant;
 
@@ -161,8 +161,8 @@ impl Core {
         if !matches!(self.0.driver, Driver::Ring(_)) {
             return self.yield_now().await;
         }
-        let mut place = Place::new(&self.0.settling);
-        poll_fn(|cx| place.poll(cx)).await;
+        let mut settled = Settled::new(&self.0.settling);
+        poll_fn(|cx| settled.poll(cx)).await;
     }
 
     /// Whether other tasks of this core could run at once.

@@ -26,13 +26,13 @@ impl Settling {
 }
 
 /// One who waits, or has not begun to. Dropping it takes it off the list.
-pub(crate) struct Place<'a> {
+pub(crate) struct Settled<'a> {
     settling: &'a Settling,
     /// Its place in the list, and the count of releases when it was taken.
     taken: Option<(usize, u64)>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Settled<'a> {
     pub(crate) const fn new(settling: &'a Settling) -> Self {
         Self { settling, taken: None }
     }
@@ -49,7 +49,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Settled<'_> {
     fn drop(&mut self) {
         if let Some((at, since)) = self.taken
             && since == self.settling.releases.get()
@@ -63,14 +63,14 @@ impl Drop for Place<'_> {
 mod tests {
     use super::*;
 
-    fn is_ready(place: &mut Place<'_>) -> bool {
+    fn is_ready(place: &mut Settled<'_>) -> bool {
         place.poll(&Context::from_waker(Waker::noop())).is_ready()
     }
 
     #[test]
     fn all_who_wait_are_let_go_and_none_before() {
         let settling = Settling::default();
-        let (mut early, mut late) = (Place::new(&settling), Place::new(&settling));
+        let (mut early, mut late) = (Settled::new(&settling), Settled::new(&settling));
         assert!(settling.is_empty());
         assert!(!is_ready(&mut early) && !is_ready(&mut early));
         assert!(!settling.is_empty());
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn who_waits_no_longer_is_off_the_list() {
         let settling = Settling::default();
-        let (mut one, mut other) = (Place::new(&settling), Place::new(&settling));
+        let (mut one, mut other) = (Settled::new(&settling), Settled::new(&settling));
         assert!(!is_ready(&mut one) && !is_ready(&mut other));
         drop(one);
         assert!(!settling.is_empty());
