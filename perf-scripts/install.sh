@@ -8,11 +8,20 @@ set -euo pipefail
 
 need_rust=1.88
 
-missing=()
-for package in build-essential pkg-config python3-dev "$@"; do
-    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
-done
-if [ ${#missing[@]} -gt 0 ]; then
+wanted=(build-essential pkg-config python3-dev "$@")
+find_missing() {
+    missing=()
+    local package
+    for package in "${wanted[@]}"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    done
+}
+
+# Twice, since what is installed can push out what was there in another release: qemu-block-extra takes a qemu-utils from
+# backports with it, and the second round brings the one that fits.
+find_missing
+for _ in 1 2; do
+    [ ${#missing[@]} -gt 0 ] || break
     echo "installing: ${missing[*]}" >&2
     sudo=
     if [ "$(id -u)" != 0 ]; then
@@ -20,6 +29,12 @@ if [ ${#missing[@]} -gt 0 ]; then
     fi
     $sudo apt-get update -qq >&2
     DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+    find_missing
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "these packages push each other out: ${missing[*]}; see which of them are held or from another release" \
+        "(apt-cache policy ${missing[*]})" >&2
+    exit 1
 fi
 
 export PATH="$HOME/.cargo/bin:$PATH"
