@@ -43,6 +43,8 @@ def describe(kiln=None, programs=("glusterfsd", "fio")):
         "memory_bytes": int(memory.split()[1]) * 1024,
         "virtual": "hypervisor" in fields.get("flags", "").split(),
         "governor": governor or None,
+        # How TCP paces what is sent is a part of what a request costs, on the loopback interface too.
+        "congestion_control": _read("/proc/sys/net/ipv4/tcp_congestion_control") or None,
         "load_average": os.getloadavg()[0],
         "date": time.strftime("%Y-%m-%d %H:%M %Z"),
         "programs": {name: version for name, version in versions.items() if version},
@@ -55,6 +57,8 @@ def lines(machine, where=None):
     virtual = "virtual CPUs" if machine["virtual"] else "cores"
     about = f"{machine['cpu']}, {machine['cores']} {virtual}, {size}, {machine['kernel']}"
     about += f", governor {machine['governor']}" if machine["governor"] else ""
+    # Results that were kept before this was noted do not have it.
+    about += f", TCP by {machine['congestion_control']}" if machine.get("congestion_control") else ""
     yield about
     yield f"{machine['date']}, load average at the start {machine['load_average']:.2f}" + (f"; {where}" if where else "")
     if machine["programs"]:

@@ -23,6 +23,7 @@ MACHINE = {
     "memory_bytes": 8 << 30,
     "virtual": True,
     "governor": None,
+    "congestion_control": "cubic",
     "load_average": 0.1,
     "date": "2026-11-23 12:00 UTC",
     "programs": {"kiln": "kiln 0.1.0"},
