@@ -62,14 +62,15 @@ def measure(workload, bricks, args, results, progress):
 
 def main():
     parse = parser("compare", ABOUT)
-    names = [workload.key for workload in targets.WORKLOADS] + list(SPECIAL) + ["gfapi"]
+    quick = [workload.key for workload in targets.WORKLOADS] + list(SPECIAL)
+    names = [*quick, gfapi.ALL, *gfapi.ROWS]
     parse.add_argument("--only", action="append", metavar="W", choices=names, help="only this one, as often as you like: " + ", ".join(names))
     parse.add_argument("--names", type=int, metavar="N", help="names looked up for the memory row [default: 1,000,000; quick: 100,000]")
     parse.add_argument("--disk", metavar="DIR", help="where the O_DIRECT row works [default: /var/tmp]")
     args = settle(parse.parse_args(), (5, 2.0), (3, 0.7))
     args.warmup = 0.2 if args.quick else 0.5
     args.names = args.names or (100_000 if args.quick else 1_000_000)
-    wanted = args.only or [name for name in names if name != "gfapi" or not args.quick]
+    wanted = args.only or (quick if args.quick else [*quick, gfapi.ALL])
 
     results = Results("compare", "Kiln beside glusterfsd", ABOUT.replace("\n", " "), KILN, place(args))
     results.note(f"{args.rounds} rounds of {args.seconds:g} s each.")
@@ -78,7 +79,8 @@ def main():
     chosen = [workload for workload in targets.WORKLOADS if workload.key in wanted]
     steps = sum(len(workload.sides) for workload in chosen) * (args.rounds + 1)
     steps += sum(special.steps(name, args) for name in SPECIAL if name in wanted)
-    steps += gfapi.steps(args) if "gfapi" in wanted else 0
+    by_gfapi = gfapi.chosen(wanted)
+    steps += gfapi.steps(args, by_gfapi)
     progress = Progress(steps)
     rows, seen = [], []
     try:
@@ -93,7 +95,7 @@ def main():
             for name in SPECIAL:
                 if name in wanted:
                     rows += special.measure(name, rig, args, results, progress)
-            more = gfapi.measure(rig, args, results, progress) if "gfapi" in wanted else None
+            more = gfapi.measure(rig, args, by_gfapi, results, progress) if by_gfapi else None
         progress.end()
     except (Failed, KeyboardInterrupt):
         progress.clear()

@@ -18,13 +18,21 @@ JOBS = {
     "read-1m": "1 MiB sequential read, depth 4",
     "write-1m": "1 MiB sequential write, depth 4",
 }
+# What `--only` may name: all rows, or one of them.
+ALL = "gfapi"
+ROWS = {f"{ALL}-{section}": section for section in JOBS}
 SIDES = ("glusterd", "stock", "kiln")
 COLOURS = {"glusterd": "peer"}
 
 
-def steps(args):
+def chosen(wanted):
+    """The rows of the table that are among these names."""
+    return [section for row, section in ROWS.items() if row in wanted or ALL in wanted]
+
+
+def steps(args, sections):
     """How many measurements the progress is to count."""
-    return len(JOBS) * len(SIDES) * (args.rounds + 1)
+    return len(sections) * len(SIDES) * (args.rounds + 1)
 
 
 def _until_quiet(process, pid, before):
@@ -38,7 +46,7 @@ def _until_quiet(process, pid, before):
         used = now
 
 
-def measure(rig, args, results, progress):
+def measure(rig, args, sections, results, progress):
     """The rows of the table and what else is to be shown."""
     seconds = max(args.seconds, 1)
     rows, bars = [], []
@@ -54,7 +62,8 @@ def measure(rig, args, results, progress):
 
         for side in bricks:
             fio.run(words("lay-out", side), rig.dir)
-        for section, name in JOBS.items():
+        for section in sections:
+            name = JOBS[section]
             warmed = []
 
             def one(side, _turn, dropped, section=section, name=name, warmed=warmed):
